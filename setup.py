@@ -1,0 +1,44 @@
+"""Package metadata; the ranges name what the tests were run with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+setup(
+    name="gan-trainer",
+    version="0.1.0",
+    description="Train GANs on any number of CPUs, GPUs or TPU chips, with the same answer.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["trainer", "trainer.*"]), "trainer.configs"],
+    # The configs stand beside the package in the repository, and inside it in a wheel.
+    package_dir={"trainer": "trainer", "trainer.configs": "configs"},
+    package_data={"trainer.configs": ["*.gin", "*/*.gin"]},
+    install_requires=[
+        "absl-py>=2.0,<3",
+        "gin-config>=0.5,<0.6",
+        "importlib_resources>=6",  # TFDS 4.9.10 imports it without declaring it
+        "numpy>=2,<3",
+        "pillow>=11",
+        "requests>=2.31,<3",
+        "scikit-learn>=1.5,<2",
+        "tensorboard>=2.20,<2.22",
+        "tensorflow-datasets>=4.9.9,<4.10",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "cpu": [  # tensorflow-cpu has wheels for x86 alone; elsewhere tensorflow itself has no CUDA
+            "tensorflow-cpu>=2.20,<2.22; platform_machine in 'x86_64 AMD64'",
+            "tensorflow>=2.20,<2.22; platform_machine not in 'x86_64 AMD64'",
+        ],
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "tpu": ["tensorflow-tpu>=2.20,<2.21"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.12"],
+    },
+    entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
+)

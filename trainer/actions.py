@@ -1,0 +1,147 @@
+"""What happens between calls of train: progress, scalars, samples; and stopping on request."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tqdm
+from absl import logging
+
+from trainer import summaries
+from trainer.data.pipeline import denormalise
+
+Metrics = Mapping[str, float]
+
+
+class Pace:
+    """Images per second over the last call, and time to go; leaves out the first, which traces."""
+
+    def __init__(
+        self, batch_size: int, last_step: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.images_per_second: float | None = None
+        self.seconds_to_go: float | None = None
+        self._batch_size = batch_size
+        self._last_step = last_step
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self._previous: tuple[int, float] | None = None
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        now = (step, self._clock())
+        if self._first is None:
+            self._first = now
+        else:
+            self.images_per_second = self._batch_size * _rate(self._previous, now)
+            self.seconds_to_go = (self._last_step - step) / _rate(self._first, now)
+        self._previous = now
+
+
+def _rate(before: tuple[int, float], after: tuple[int, float]) -> float:
+    return (after[0] - before[0]) / max(after[1] - before[1], 1e-9)
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere a log line at most every `seconds`, and the last."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        step: int,
+        last_step: int,
+        seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pace = pace
+        self._last_step = last_step
+        self._seconds = seconds
+        self._clock = clock
+        self._next_line = clock()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(initial=step, total=last_step, unit="step", dynamic_ncols=True)
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        losses = {
+            "loss_d": f"{metrics['loss/discriminator']:.3f}",
+            "loss_g": f"{metrics['loss/generator']:.3f}",
+        }
+        if speed := self._pace.images_per_second:
+            losses["images/s"] = f"{speed:.0f}"
+        if self._bar is not None:
+            self._bar.set_postfix(losses, refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif self._clock() >= self._next_line or step >= self._last_step:
+            self._next_line = self._clock() + self._seconds
+            shown = ", ".join(f"{name} {value}" for name, value in losses.items())
+            togo = self._pace.seconds_to_go
+            eta = f", ETA {tqdm.tqdm.format_interval(togo)}" if togo else ""
+            logging.info("step %d/%d: %s%s", step, self._last_step, shown, eta)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Scalars:
+    """Writes the metrics, and the pace, to TensorBoard."""
+
+    def __init__(self, writer: summaries.EventWriter, pace: Pace) -> None:
+        self._writer = writer
+        self._pace = pace
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        values = dict(metrics)
+        if self._pace.images_per_second is not None:
+            values["speed/images_per_second"] = self._pace.images_per_second
+        self._writer.scalars(step, values)
+
+
+class Samples:
+    """Writes a grid of samples from fixed latents to TensorBoard and to a PNG file."""
+
+    def __init__(
+        self,
+        writer: summaries.EventWriter,
+        directory: str,
+        sample: Callable[[], np.ndarray],
+    ) -> None:
+        self._writer = writer
+        self._directory = directory
+        self._sample = sample
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        grid = summaries.image_grid(denormalise(self._sample()))
+        self._writer.image(step, "samples", grid)
+        summaries.write_png(f"{self._directory}/step_{step:07d}.png", grid)
+
+
+class StopRequest:
+    """Ctrl-C or SIGTERM: asks the loop to save and stop; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Takes both signals over for its duration; main thread only."""
+        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+        logging.info("%s: saving after the current call, then stopping", self.signal.name)

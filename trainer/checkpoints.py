@@ -1,0 +1,81 @@
+"""Saving and restoring all state of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+
+import tensorflow as tf
+from absl import logging
+
+from trainer.errors import TrainerError
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints of a run, in `model_dir/checkpoints`.
+
+    TensorFlow writes a checkpoint under a temporary name and renames it, and lists it only
+    afterwards, so that a run killed while saving keeps the ones before.
+
+    Args:
+      items: Everything to save, by name; "step" must be among them.
+      model_dir: Local or gs:// directory.
+      keep: How many to keep, at least 1.
+      chief: Whether this process writes to model_dir. Under multi-worker strategies every
+        process must take part in saving, and the others write to a scratch directory.
+    """
+
+    def __init__(
+        self, items: Mapping[str, object], model_dir: str, *, keep: int = 3, chief: bool = True
+    ) -> None:
+        if keep < 1:
+            raise TrainerError(f"train.keep_checkpoints={keep} must be at least 1")
+        self.directory = f"{model_dir}/checkpoints"
+        self._step = items["step"]
+        self._checkpoint = tf.train.Checkpoint(**items)
+        self._saved_step: int | None = None
+        self._scratch = None if chief else tempfile.TemporaryDirectory()
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint,
+            self.directory if chief else self._scratch.name,
+            max_to_keep=keep,
+            checkpoint_name="step",
+        )
+
+    def save(self) -> None:
+        """Saves the current step, unless it is saved already."""
+        step = int(self._step.numpy())
+        if step != self._saved_step:
+            self._manager.save(checkpoint_number=step)
+            self._saved_step = step
+
+    def restore(self) -> bool:
+        """Restores the newest checkpoint that can be read; False if there is none at all.
+
+        Raises:
+          TrainerError: if there are checkpoints, but none can be read.
+        """
+        state = tf.train.get_checkpoint_state(self.directory)
+        paths = list(reversed(state.all_model_checkpoint_paths)) if state else []
+        for path in paths:
+            try:
+                self._checkpoint.restore(path).assert_existing_objects_matched()
+            except (tf.errors.OpError, ValueError, AssertionError) as error:
+                reason = str(error).strip().splitlines()[0][:200]
+                logging.warning(
+                    "checkpoint %s cannot be read (%s); trying the one before", path, reason
+                )
+                continue
+            self._saved_step = int(self._step.numpy())
+            return True
+        if paths:
+            raise TrainerError(
+                f"none of the {len(paths)} checkpoints in {self.directory} can be read; remove "
+                "that directory to start the run again, or choose another --model_dir"
+            )
+        return False
+
+    @property
+    def latest(self) -> str | None:
+        """The path of the newest checkpoint, without its suffixes."""
+        return tf.train.latest_checkpoint(self.directory)

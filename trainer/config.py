@@ -1,0 +1,168 @@
+"""gin files: where they are found, how strictly they are read, how they are saved."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+import tensorflow as tf
+from absl import logging
+
+from trainer.errors import TrainerError
+
+SAVED_NAME = "config.gin"
+
+_PACKAGE = Path(__file__).resolve().parent
+# Inside the package where it was installed from a wheel, beside it in a source checkout.
+CONFIG_DIR = next(
+    (d for d in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if d.is_dir()),
+    _PACKAGE.parent / "configs",
+)
+
+
+def available() -> list[str]:
+    """The shipped config files, as --gin_file takes them."""
+    return sorted(p.relative_to(CONFIG_DIR).as_posix() for p in CONFIG_DIR.rglob("*.gin"))
+
+
+def find(name: str) -> str:
+    """The path of a gin file: as given (gs:// too) if it exists, else within configs/.
+
+    Raises:
+      TrainerError: naming the closest files there are.
+    """
+    if tf.io.gfile.exists(name) and not tf.io.gfile.isdir(name):
+        return name
+    shipped = CONFIG_DIR / name
+    if shipped.is_file():
+        return str(shipped)
+    raise TrainerError(
+        f"--gin_file={name} is neither a file nor one of the shipped configs; "
+        f"{_closest(name, available())}"
+    )
+
+
+def load(files: Sequence[str], params: Sequence[str]) -> None:
+    """Reads gin files, then `name=value` bindings over them, and locks the result.
+
+    Raises:
+      TrainerError: one line naming the file, name or value at fault and the closest valid ones.
+    """
+    paths = [find(name) for name in files]
+    gin.clear_config()
+    gin.config.register_file_reader(tf.io.gfile.GFile, tf.io.gfile.exists)
+    gin.add_config_file_search_path(str(CONFIG_DIR))  # for include
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)  # gin logs an error for each place where a file is not
+    try:
+        gin.parse_config_files_and_bindings(paths, params, print_includes_and_imports=False)
+    except (ValueError, SyntaxError, ImportError, AttributeError, OSError) as error:
+        raise TrainerError(_explain(error)) from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def saved_in(model_dir: str | None) -> str:
+    """The config file of the run in `model_dir`.
+
+    Raises:
+      TrainerError: if there is none.
+    """
+    if model_dir is None:
+        raise TrainerError(
+            f"name a config with --gin_file, or a run with --model_dir; {_closest('', available())}"
+        )
+    path = f"{model_dir}/{SAVED_NAME}"
+    if not tf.io.gfile.exists(path):
+        raise TrainerError(
+            f"--model_dir={model_dir} holds no {SAVED_NAME}, so there is no run to take up; name a "
+            f"config with --gin_file; {_closest('', available())}"
+        )
+    return path
+
+
+def call(name: str, **arguments: object) -> int:
+    """Calls the configurable `name` with its bindings, and with `arguments` that gin does not know.
+
+    Raises:
+      TrainerError: if the config does not name it, or leaves a required parameter out.
+    """
+    try:
+        function = gin.get_configurable(name)
+    except ValueError as error:
+        raise TrainerError(
+            f"the config binds nothing of {name}: add a base config, such as --gin_file=mnist.gin, "
+            "before any overlay"
+        ) from error
+    signature = inspect.signature(inspect.unwrap(function))
+    bound = gin.get_bindings(name).keys() | arguments.keys()
+    missing = [p.name for p in signature.parameters.values() if p.default is p.empty]
+    missing = [parameter for parameter in missing if parameter not in bound]
+    if missing:
+        raise TrainerError(
+            f"the config leaves {', '.join(f'{name}.{m}' for m in missing)} open: add a base "
+            "config, such as --gin_file=mnist.gin, before any overlay"
+        )
+    return function(**arguments)
+
+
+def text() -> str:
+    """The full configuration in force, as gin text that can be read again."""
+    return gin.config_str(max_line_length=100)
+
+
+def save(model_dir: str) -> None:
+    """Writes the configuration in force to `model_dir/config.gin`, logging what changes there."""
+    path = f"{model_dir}/{SAVED_NAME}"
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            for line in changed_lines(file.read(), text()):
+                logging.warning("config differs from the run's last start: %s", line)
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text())
+
+
+def changed_lines(before: str, after: str) -> list[str]:
+    """Bindings that differ between two config texts, as '- old' and '+ new' lines."""
+    old, new = (
+        [line for line in t.splitlines() if line and not line.startswith("#")]
+        for t in (before, after)
+    )
+    return [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
+
+
+def _explain(error: Exception) -> str:
+    """gin's message in one line, with the closest valid names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = " ".join(lines)
+    if match := re.search(r"No configurable matching '([^']+)'", message):
+        return f"{message}; {_closest(match[1], _configurables())}"
+    if match := re.search(
+        r"Configurable '([^']+)' doesn't have a parameter named '([^']+)'", message
+    ):
+        return f"{message}; {_closest(match[2], _parameters(match[1]))}"
+    if "gin.macro" in message:
+        names = re.findall(r"'([^']+)/gin.macro'", message)
+        return f"macro %{', %'.join(names)} is used in the config but never given a value"
+    return f"config error: {message}"
+
+
+def _configurables() -> list[str]:
+    names = re.findall(r"^(?:.*/)?([\w.]+)\.\w+ =", gin.config_str(), re.MULTILINE)
+    return sorted({"train"} | {name.rsplit(".", 1)[-1] for name in names})
+
+
+def _parameters(configurable: str) -> list[str]:
+    signature = inspect.signature(inspect.unwrap(gin.get_configurable(configurable)))
+    return list(signature.parameters)
+
+
+def _closest(name: str, valid: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose from: {', '.join(valid)}"

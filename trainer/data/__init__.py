@@ -1,0 +1,1 @@
+"""Datasets and the pipeline that feeds them to the replicas."""

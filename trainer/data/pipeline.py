@@ -1,0 +1,78 @@
+"""From a split in memory to the batches of each step, with no iterator state.
+
+The images live on every device as uint8, and a step gathers its batch there: which examples is a
+pure function of (seed, step), so that resuming at any step needs nothing but the step.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.errors import TrainerError
+
+
+def normalise(images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
+    """uint8 [..., C] in [0, 255] -> [-1, 1]."""
+    return tf.cast(images, dtype) / 127.5 - 1.0
+
+
+def denormalise(images: np.ndarray) -> np.ndarray:
+    """[..., C] in [-1, 1] -> uint8 in [0, 255]; values outside are clipped."""
+    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+class BatchOrder:
+    """Which examples make up the batch of each step.
+
+    Every epoch is a fresh permutation of the dataset, cut into whole batches; the remainder,
+    fewer than a batch, is left out, as the tutorial's notebook leaves it.
+
+    Args:
+      num_examples: Size of the dataset.
+      batch_size: Global batch size, at most num_examples.
+      seed: The run's seed, 0 <= seed < 2**32.
+
+    Raises:
+      TrainerError: if the dataset does not fill one batch.
+    """
+
+    def __init__(self, num_examples: int, batch_size: int, seed: int) -> None:
+        if batch_size > num_examples:
+            raise TrainerError(
+                f"train.batch_size={batch_size} is more than the dataset's {num_examples} "
+                "examples; choose a smaller one"
+            )
+        self.num_examples = num_examples
+        self.batch_size = batch_size
+        self.steps_per_epoch = num_examples // batch_size
+        self._seed = seed
+        self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
+
+    def indices(self, step: int, num_steps: int) -> np.ndarray:
+        """int32 [num_steps, batch_size]: the examples of steps step, step + 1, ..."""
+        rows = []
+        for s in range(step, step + num_steps):
+            epoch, position = divmod(s, self.steps_per_epoch)
+            start = position * self.batch_size
+            rows.append(self._epoch(epoch)[start : start + self.batch_size])
+        return np.stack(rows)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        # The bit generator's stream is fixed by its definition (Philox4x64-10, Salmon et al.,
+        # 2011); NumPy's shuffling methods may change between releases, sorting does not.
+        words = np.random.Philox(key=[self._seed, epoch]).random_raw(self.num_examples)
+        return np.argsort(words, kind="stable").astype(np.int32)
+
+
+def replicate(strategy: tf.distribute.Strategy, images: np.ndarray):
+    """A copy of `images` on each of this process's replicas, as an argument for strategy.run."""
+    devices = strategy.extended.worker_devices
+
+    def on_device(context: tf.distribute.ValueContext) -> tf.Tensor:
+        with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
+            return tf.identity(images)
+
+    return strategy.experimental_distribute_values_from_function(on_device)

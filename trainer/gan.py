@@ -1,0 +1,266 @@
+"""GanTrainer: the variables of a GAN and the replica step that trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import random
+from trainer.data.pipeline import BatchOrder, normalise, replicate
+from trainer.errors import TrainerError
+from trainer.losses import GanLoss
+from trainer.models.layers import check_replica_invariant
+from trainer.optimizers import for_reduced_gradients
+
+METRICS = (
+    "loss/discriminator",
+    "loss/generator",
+    "accuracy/real",
+    "accuracy/fake",
+    "gradient_norm/discriminator",
+    "gradient_norm/generator",
+)
+
+
+class GanTrainer:
+    """Trains a generator against a discriminator, the same on any number of replicas.
+
+    Each step has the tutorial's two phases. In the first, the generator makes fakes in inference
+    mode and the discriminator learns from one mixed batch of them and real images. In the second,
+    the generator learns from fresh latents, in training mode, through the frozen discriminator.
+
+    Args:
+      strategy: The tf.distribute strategy; no variable may exist yet.
+      images: uint8 [N, H, W, C], the training images.
+      generator: Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images.
+      discriminator: Constructor, (image_shape) -> model of images to logits [B, 1].
+      loss: Both players' per-example losses.
+      generator_optimizer: Constructor of a Keras optimizer.
+      discriminator_optimizer: Constructor of a Keras optimizer.
+      latent_dim: Z.
+      batch_size: Global batch size; every replica takes an equal share.
+      seed: 0 <= seed < 2**32; with the step, it fixes every random number.
+
+    Raises:
+      TrainerError: if a setting breaks one of these rules.
+    """
+
+    def __init__(
+        self,
+        *,
+        strategy: tf.distribute.Strategy,
+        images: np.ndarray,
+        generator: Callable[..., keras.Model],
+        discriminator: Callable[..., keras.Model],
+        loss: GanLoss,
+        generator_optimizer: Callable[[], keras.optimizers.Optimizer],
+        discriminator_optimizer: Callable[[], keras.optimizers.Optimizer],
+        latent_dim: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        if not 0 <= seed < 2**32:
+            raise TrainerError(f"train.seed={seed} is not in [0, 2**32); choose one that is")
+        self.strategy = strategy
+        self.latent_dim = latent_dim
+        self.batch_size = batch_size
+        self.replica_batch_size = _share(batch_size, strategy.num_replicas_in_sync)
+        self.order = BatchOrder(len(images), batch_size, seed)
+        self._seed = seed
+        self._loss = loss
+        self._dtype = keras.config.floatx()
+
+        keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
+        image_shape = images.shape[1:]
+        with strategy.scope():
+            self.step = tf.Variable(
+                0,
+                trainable=False,
+                dtype=tf.int64,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
+            self.generator = generator(latent_dim=latent_dim, image_shape=image_shape)
+            self.discriminator = discriminator(image_shape=image_shape)
+            _check_models(self.generator, self.discriminator, image_shape)
+            self._generator_optimizer = for_reduced_gradients(
+                generator_optimizer(), self.generator.trainable_variables
+            )
+            self._discriminator_optimizer = for_reduced_gradients(
+                discriminator_optimizer(), self.discriminator.trainable_variables
+            )
+        self._images = replicate(strategy, images)
+        self._run_steps = tf.function(
+            self._steps, input_signature=[tf.TensorSpec([None, batch_size], tf.int32)]
+        )
+        self._run_sample = tf.function(
+            self._sample, input_signature=[tf.TensorSpec([None, latent_dim], self._dtype)]
+        )
+
+    @property
+    def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model]:
+        """All state of a run, by name; the random streams have none."""
+        return {
+            "step": self.step,
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "generator_optimizer": self._generator_optimizer,
+            "discriminator_optimizer": self._discriminator_optimizer,
+        }
+
+    def train(self, num_steps: int) -> dict[str, float]:
+        """Runs `num_steps` steps in one call on the devices.
+
+        Returns:
+          The mean of each of METRICS over the steps and the global batch.
+
+        Raises:
+          TrainerError: if a loss or gradient norm was not finite, naming it and the step.
+        """
+        step = int(self.step.numpy())
+        history = self._run_steps(self.order.indices(step, num_steps)).numpy()
+        bad = np.argwhere(~np.isfinite(history))
+        if len(bad):
+            row, column = bad[0]
+            raise TrainerError(
+                f"step {step + row + 1}: {METRICS[column]} is {history[row, column]}; training "
+                "stopped. Try a lower learning rate or another loss"
+            )
+        return dict(zip(METRICS, history.mean(axis=0, dtype=np.float64).tolist(), strict=True))
+
+    def latents(self, count: int) -> tf.Tensor:
+        """[count, Z]: fixed latents, the same at every step and in every run of the seed."""
+        keys = random.example_keys(self._seed, "samples", 0, tf.range(count))
+        return random.normal(keys, [self.latent_dim], self._dtype)
+
+    def sample(self, latents: tf.Tensor) -> np.ndarray:
+        """[B, Z] -> images [B, H, W, C] in [-1, 1], made in inference mode."""
+        return self._run_sample(latents).numpy()
+
+    def _sample(self, latents: tf.Tensor) -> tf.Tensor:
+        # Each replica makes all of them: a handful, and no gather to write.
+        images = self.strategy.run(self.generator, args=(latents,), kwargs={"training": False})
+        return self.strategy.experimental_local_results(images)[0]
+
+    def _steps(self, order: tf.Tensor) -> tf.Tensor:
+        """Example indices int32 [n, global batch] -> metrics [n, len(METRICS)]."""
+        num_steps = tf.shape(order)[0]
+        history = tf.TensorArray(self._dtype, size=num_steps, element_shape=[len(METRICS)])
+        for i in tf.range(num_steps):
+            metrics = self.strategy.run(
+                self.replica_step,
+                args=(self._images, order[i], self.step + tf.cast(i, tf.int64)),
+            )
+            history = history.write(i, self.strategy.experimental_local_results(metrics)[0])
+        self.step.assign_add(tf.cast(num_steps, tf.int64))
+        return history.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def replica_step(self, images: tf.Tensor, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Both phases of one step, on one replica, inside strategy.run.
+
+        Args:
+          images: uint8 [N, H, W, C], the whole dataset.
+          order: int32 [global batch], the examples of this step.
+          step: int64 scalar, steps done before this one.
+
+        Returns:
+          [len(METRICS)], already reduced over the replicas.
+        """
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        first = tf.cast(replica, tf.int32) * self.replica_batch_size
+        examples = first + tf.range(self.replica_batch_size)
+        real = normalise(tf.gather(images, tf.gather(order, examples)), self._dtype)
+
+        def keys(stream: str) -> tf.Tensor:
+            return random.example_keys(self._seed, stream, step, examples)
+
+        phase1 = self._train_discriminator(real, keys)
+        phase2 = self._train_generator(keys)
+        return tf.stack([phase1[name] if name in phase1 else phase2[name] for name in METRICS])
+
+    def _train_discriminator(
+        self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Phase 1: one mixed batch of fakes (label 0) and reals (label 1)."""
+        fake = self.generator(self._draw_latents(keys("latents/1")), training=False)
+        layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
+        with tf.GradientTape() as tape, random.key_scope(layer_keys):
+            logits = self.discriminator(tf.concat([fake, real], axis=0), training=True)
+            fake_logits, real_logits = tf.split(logits, 2)
+            loss = self._global_mean(self._loss.discriminator(real_logits, fake_logits))
+        norm = self._update(self.discriminator, self._discriminator_optimizer, tape, loss)
+        loss, real_accuracy, fake_accuracy = _sum_over_replicas(
+            [
+                loss,
+                self._global_mean(tf.cast(real_logits > 0, loss.dtype)[:, 0]),
+                self._global_mean(tf.cast(fake_logits < 0, loss.dtype)[:, 0]),
+            ]
+        )
+        return {
+            "loss/discriminator": loss,
+            "accuracy/real": real_accuracy,
+            "accuracy/fake": fake_accuracy,
+            "gradient_norm/discriminator": norm,
+        }
+
+    def _train_generator(self, keys: Callable[[str], tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Phase 2: fresh latents, labelled real; only the generator's variables are updated."""
+        latents = self._draw_latents(keys("latents/2"))
+        with tf.GradientTape() as tape, random.key_scope(keys("layers/2")):
+            fake = self.generator(latents, training=True)
+            fake_logits = self.discriminator(fake, training=True)
+            loss = self._global_mean(self._loss.generator(fake_logits))
+        norm = self._update(self.generator, self._generator_optimizer, tape, loss)
+        (loss,) = _sum_over_replicas([loss])
+        return {"loss/generator": loss, "gradient_norm/generator": norm}
+
+    def _draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
+        return random.normal(keys, [self.latent_dim], self._dtype)
+
+    def _global_mean(self, per_example: tf.Tensor) -> tf.Tensor:
+        """This replica's term of the mean over the global batch; [b] -> scalar."""
+        return tf.reduce_sum(per_example) / self.batch_size
+
+    def _update(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        tape: tf.GradientTape,
+        loss: tf.Tensor,
+    ) -> tf.Tensor:
+        """One optimizer step on the gradient of the whole batch; returns that gradient's norm."""
+        variables = model.trainable_variables
+        gradients = _sum_over_replicas(tape.gradient(loss, [v.value for v in variables]))
+        optimizer.apply(gradients, variables)
+        return tf.linalg.global_norm(gradients)
+
+
+def _sum_over_replicas(tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def _share(batch_size: int, num_replicas: int) -> int:
+    """Each replica's part of the global batch."""
+    if batch_size < 1 or batch_size % num_replicas:
+        below = batch_size // num_replicas * num_replicas
+        nearest = [str(size) for size in (below, below + num_replicas) if size > 0]
+        raise TrainerError(
+            f"train.batch_size={batch_size} cannot be shared evenly by {num_replicas} replicas; "
+            f"the nearest sizes that can: {', '.join(nearest)}"
+        )
+    return batch_size // num_replicas
+
+
+def _check_models(
+    generator: keras.Model, discriminator: keras.Model, image_shape: tuple[int, int, int]
+) -> None:
+    for model, expected in ((generator, tuple(image_shape)), (discriminator, (1,))):
+        check_replica_invariant(model)
+        if model.output_shape[1:] != expected:
+            raise TrainerError(
+                f"{model.name} returns {model.output_shape[1:]} an example, where the dataset "
+                f"and the losses need {expected}; change its last layer"
+            )

@@ -1,0 +1,73 @@
+"""What a run is of: the dataset and models that must not change when it is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from trainer.data.dataset import DatasetSpec
+from trainer.errors import TrainerError
+
+FILE_NAME = "identity.json"
+
+Identity = dict[str, str | int | float | bool | None]
+
+# Names that Keras numbers by order of creation, and bookkeeping that changes between releases.
+_NOT_IDENTITY = {"name", "module", "registered_name", "build_config", "dtype", "trainable"}
+
+
+def describe(
+    spec: DatasetSpec, num_examples: int, latent_dim: int, *models: keras.Model
+) -> Identity:
+    """A flat, JSON-ready description, one entry a fact, named as a user would name it."""
+    identity: Identity = {
+        "dataset": spec.name,
+        "dataset image shape": str(tuple(spec.image_shape)),
+        "dataset size": num_examples,
+        "train.latent_dim": latent_dim,
+    }
+    for model in models:
+        identity[f"{model.name} layers"] = ", ".join(type(y).__name__ for y in model.layers)
+        for i, layer in enumerate(model.layers):
+            prefix = f"{model.name} layer {i} ({type(layer).__name__})"
+            identity.update({f"{prefix} {k}": v for k, v in _leaves(layer.get_config())})
+        for i, variable in enumerate(model.variables):
+            identity[f"{model.name} variable {i}"] = f"{variable.name}{tuple(variable.shape)}"
+    return identity
+
+
+def check(model_dir: str, identity: Identity) -> None:
+    """Compares `identity` with that of the run in `model_dir`; records it in a new one.
+
+    Raises:
+      TrainerError: naming the first difference.
+    """
+    path = f"{model_dir}/{FILE_NAME}"
+    if not tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path, "w") as file:
+            json.dump(identity, file, indent=1)
+        return
+    with tf.io.gfile.GFile(path) as file:
+        saved = json.load(file)
+    # Only facts that both know: another Keras release may describe a layer in more words.
+    for fact, value in saved.items():
+        if fact in identity and identity[fact] != value:
+            raise TrainerError(
+                f"{model_dir} holds a run with another {fact}: {value} there, {identity[fact]} "
+                "now; choose another --model_dir, or resume without --gin_file to use the config "
+                "saved there"
+            )
+
+
+def _leaves(config: object, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key not in _NOT_IDENTITY:
+                yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, list | tuple):
+        yield path, str(list(config))
+    else:
+        yield path, config

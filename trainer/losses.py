@@ -1,0 +1,49 @@
+"""GAN losses: pure functions from logits to one loss an example.
+
+A `GanLoss` holds the two halves. Both return [B], not yet averaged: the trainer divides by the
+global batch, so that the answer does not depend on how many replicas share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class GanLoss(NamedTuple):
+    """The two players' losses; logits are [B, 1], positive for 'real'."""
+
+    discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    """(real_logits, fake_logits) -> [B]."""
+    generator: Callable[[tf.Tensor], tf.Tensor]
+    """fake_logits -> [B]."""
+
+
+def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
+    labels = tf.fill(tf.shape(logits), tf.cast(label, logits.dtype))
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)[:, 0]
+
+
+def binary_cross_entropy(*, real_label: float = 1.0, fake_label: float = 0.0) -> GanLoss:
+    """The tutorial's loss: Keras's binary cross-entropy on one mixed batch of both kinds.
+
+    Keras averages over the 2B images of the mixed batch, hence the half. The generator's images
+    are labelled 1: the non-saturating loss of Goodfellow et al., "Generative Adversarial
+    Networks" (2014), section 3. The tutorial ends its network in a sigmoid and takes the
+    cross-entropy of that; from logits it is the same number, without the clipping.
+
+    Args:
+      real_label: Target for real images when training the discriminator, in [0, 1].
+      fake_label: Target for generated images when training the discriminator, in [0, 1].
+    """
+
+    def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        real = _cross_entropy(real_logits, real_label)
+        return 0.5 * (real + _cross_entropy(fake_logits, fake_label))
+
+    def generator(fake_logits: tf.Tensor) -> tf.Tensor:
+        return _cross_entropy(fake_logits, 1.0)
+
+    return GanLoss(discriminator, generator)

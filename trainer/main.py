@@ -1,0 +1,76 @@
+"""Flags -> config -> experiment. `python -m trainer.main --gin_file=mnist.gin`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import PurePosixPath
+
+from absl import app, flags, logging
+
+import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
+
+_FLAVOURS = (
+    "TensorFlow is not installed; choose its flavour: pip install 'gan-trainer[cpu]', "
+    "'gan-trainer[gpu]' or 'gan-trainer[tpu]' (in a checkout: pip install -e '.[cpu]')"
+)
+
+GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file", [], "A gin file: a path, or a name within configs/. Repeat it to overlay."
+)
+GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], 'A binding over the files, such as "train.num_epochs=5". Repeatable.'
+)
+MODEL_DIR = flags.DEFINE_string(
+    "model_dir", None, "Where the run is or will be. Default: runs/ and the gin files' names."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "generate"], "What to do.")
+OUTPUT = flags.DEFINE_string("output", None, "What to write, for --mode=generate: a PNG file.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
+
+
+def default_model_dir(gin_files: list[str]) -> str:
+    """runs/ and the names of the files that decide the answer: hardware overlays do not."""
+    paths = [PurePosixPath(name) for name in gin_files]
+    names = [path.stem for path in paths if path.parent.name != "hardware"]
+    return f"runs/{'-'.join(names)}"
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    try:
+        from trainer import config, experiment
+        from trainer.errors import TrainerError
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "keras"):
+            raise
+        print(f"error: {_FLAVOURS}", file=sys.stderr)
+        return 1
+
+    logging.set_verbosity(logging.INFO)
+    try:
+        gin_files = GIN_FILE.value
+        model_dir = MODEL_DIR.value or default_model_dir(gin_files)
+        config.load(gin_files or [config.saved_in(MODEL_DIR.value)], GIN_PARAM.value)
+        task = experiment.run_training
+        if DRY_RUN.value:
+            task = experiment.print_plan
+        elif MODE.value == "generate":
+            output = OUTPUT.value or f"{model_dir}/generated.png"
+            task = functools.partial(experiment.generate, output=output)
+        return config.call("train", model_dir=model_dir, data_dir=DATA_DIR.value, task=task)
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def run() -> None:
+    """The console script `gan-trainer`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()

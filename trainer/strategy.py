@@ -1,0 +1,112 @@
+"""Where to train: one function a tf.distribute strategy, chosen by a `hardware/*.gin` overlay.
+
+A strategy is made before anything else touches TensorFlow's devices, so each of these functions
+is called once, first.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+
+import tensorflow as tf
+from absl import logging
+
+from trainer.errors import TrainerError
+
+
+def auto() -> tf.distribute.Strategy:
+    """The default: the TPU if this machine has one, else all its GPUs, else the CPU."""
+    if _tpu_expected():
+        try:
+            return tpu()
+        except TrainerError as error:
+            logging.warning("%s; looking for GPUs instead", error)
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(gpus) > 1:
+        return mirrored()
+    return one_device()
+
+
+def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
+    """One device: `device`, such as "GPU:1", or else the first GPU, or else the CPU."""
+    if device is None:
+        device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    known = [d.name.removeprefix("/physical_device:") for d in tf.config.list_physical_devices()]
+    if device not in known:
+        raise TrainerError(
+            f"one_device.device='{device}' is not on this machine; choose from {', '.join(known)}"
+        )
+    return tf.distribute.OneDeviceStrategy(device)
+
+
+def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
+    """All GPUs of this machine or, for development, its CPU cut into `virtual_cpus` devices."""
+    if virtual_cpus is None:
+        if not tf.config.list_physical_devices("GPU"):
+            raise TrainerError(
+                "strategy.mirrored found no GPU; use hardware/one_device.gin, or try replicas on "
+                'the CPU with --gin_param="mirrored.virtual_cpus=4"'
+            )
+        return tf.distribute.MirroredStrategy()
+    if virtual_cpus < 1:
+        raise TrainerError(f"mirrored.virtual_cpus={virtual_cpus} must be at least 1")
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * virtual_cpus,
+    )
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(virtual_cpus)])
+
+
+def multi_worker() -> tf.distribute.Strategy:
+    """All devices of all the processes that the environment variable TF_CONFIG lists."""
+    example = (
+        '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+        '"task": {"type": "worker", "index": 0}}'
+    )
+    try:
+        cluster = json.loads(os.environ["TF_CONFIG"])
+        cluster["cluster"]["worker"], cluster["task"]["index"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainerError(
+            f"strategy.multi_worker needs TF_CONFIG in the environment of every process, such as "
+            f"'{example}' ({type(error).__name__}: {error})"
+        ) from error
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def tpu(*, name: str = "local") -> tf.distribute.Strategy:
+    """All cores of a TPU: "local" on a TPU VM or in Colab, or the name of a Cloud TPU."""
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[0][:120]
+        raise TrainerError(
+            f"no TPU answers to tpu.name='{name}' ({type(error).__name__}: {reason}): run on a TPU "
+            "VM or a Colab TPU runtime with `pip install 'gan-trainer[tpu]'`, or choose "
+            "hardware/auto.gin"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes what is written once."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
+
+
+def _tpu_expected() -> bool:
+    # Asking TensorFlow itself costs seconds and, on a CPU build, an error.
+    if os.environ.get("TPU_NAME"):
+        return True
+    try:
+        importlib.metadata.distribution("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

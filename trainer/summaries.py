@@ -1,0 +1,59 @@
+"""What there is to look at: TensorBoard scalars, image grids and text, and grids as PNG files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+_MARGIN = 2
+
+
+def image_grid(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, C] -> one uint8 [rows, columns, C] picture, as square as N allows."""
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cell = (height + _MARGIN, width + _MARGIN)
+    grid = np.full((rows * cell[0] + _MARGIN, columns * cell[1] + _MARGIN, channels), 64, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * cell[0] + _MARGIN, i % columns * cell[1] + _MARGIN
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def write_png(path: str, picture: np.ndarray) -> None:
+    """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
+    partial = f"{path}.partial"
+    with tf.io.gfile.GFile(partial, "wb") as file:
+        file.write(tf.io.encode_png(picture).numpy())
+    tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+class EventWriter:
+    """TensorBoard event files in `model_dir`."""
+
+    def __init__(self, model_dir: str) -> None:
+        self._writer = tf.summary.create_file_writer(model_dir)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """`picture` is uint8 [H, W, C]."""
+        with self._writer.as_default(step):
+            tf.summary.image(name, picture[np.newaxis])
+        self._writer.flush()
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        with self._writer.as_default(step):
+            tf.summary.text(name, markdown)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
