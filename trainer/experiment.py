@@ -27,7 +27,7 @@ class Run:
     trainer: GanTrainer
     spec: DatasetSpec
     real_images: np.ndarray
-    """uint8 [up to num_samples, H, W, C]: the first batch."""
+    """uint8 [up to num_samples, H, W, C], to look at."""
     model_dir: str
     num_steps: int
     steps_per_loop: int
@@ -139,7 +139,7 @@ def train(
         Run(
             trainer=trainer,
             spec=source.spec,
-            real_images=images[trainer.order.indices(0, 1)[0, :num_samples]],
+            real_images=images[:num_samples],
             model_dir=model_dir,
             num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
             steps_per_loop=steps_per_loop,

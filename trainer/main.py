@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from absl import app, flags, logging
 
 import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
 
+_WARNING = logging.converter.absl_to_standard(logging.WARNING)
 _FLAVOURS = (
     "TensorFlow is not installed; choose its flavour: pip install 'gan-trainer[cpu]', "
     "'gan-trainer[gpu]' or 'gan-trainer[tpu]' (in a checkout: pip install -e '.[cpu]')"
@@ -37,6 +38,11 @@ def default_model_dir(gin_files: list[str]) -> str:
     return f"runs/{'-'.join(names)}"
 
 
+def _worth_reading(record: logging.ABSLLogRecord) -> bool:
+    """Our own lines, and other libraries' warnings: TensorFlow reports each save's sharding."""
+    return record.levelno >= _WARNING or "trainer" in PurePath(record.pathname).parts
+
+
 def main(argv: list[str]) -> int:
     """Returns the exit code; a TrainerError becomes one line and exit code 1."""
     if len(argv) > 1:
@@ -51,6 +57,7 @@ def main(argv: list[str]) -> int:
         return 1
 
     logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_worth_reading)
     try:
         gin_files = GIN_FILE.value
         model_dir = MODEL_DIR.value or default_model_dir(gin_files)
