@@ -28,7 +28,7 @@ setup(
         "requests>=2.31,<3",
         "scikit-learn>=1.5,<2",
         "tensorboard>=2.20,<2.22",
-        "tensorflow-datasets>=4.9.9,<4.10",
+        "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66,<5",
     ],
     extras_require={
@@ -38,7 +38,7 @@ setup(
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "tpu": ["tensorflow-tpu>=2.20,<2.21"],
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.12"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.12", "setuptools>=70"],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
 )

@@ -1,0 +1,43 @@
+"""Four virtual CPU devices for every test process, and the real archives where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import trainer  # noqa: F401  sets Keras's backend
+
+import tensorflow as tf  # isort: skip
+
+NUM_DEVICES = 4
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES,
+)
+
+
+@pytest.fixture(scope="session")
+def archives() -> Path:
+    """Directory with mnist/ and fashion_mnist/, each holding the four IDX archives."""
+    if "GAN_TRAINER_ARCHIVES" not in os.environ:
+        pytest.skip("GAN_TRAINER_ARCHIVES names no directory with the real archives")
+    return Path(os.environ["GAN_TRAINER_ARCHIVES"])
+
+
+@pytest.fixture(scope="session")
+def make_strategy():
+    """(1 or NUM_DEVICES) -> a strategy of that many replicas.
+
+    No other number: TensorFlow's collectives allow one group size in a process.
+    """
+
+    def make(num_replicas: int) -> tf.distribute.Strategy:
+        if num_replicas == 1:
+            return tf.distribute.OneDeviceStrategy("CPU:0")
+        assert num_replicas == NUM_DEVICES
+        return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(num_replicas)])
+
+    return make

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+
+from trainer import actions, summaries
+
+METRICS = {"loss/discriminator": 0.5, "loss/generator": 1.25}
+
+
+class Clock:
+    """Time that passes only when told."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_pace_leaves_the_first_call_out(clock):
+    pace = actions.Pace(batch_size=128, last_step=1000, clock=clock)
+    clock.now += 60  # tracing
+    pace(50, METRICS)
+    assert pace.images_per_second is None and pace.seconds_to_go is None
+    clock.now += 5
+    pace(100, METRICS)
+    assert pace.images_per_second == pytest.approx(1280)
+    assert pace.seconds_to_go == pytest.approx(90)
+    clock.now += 10
+    pace(150, METRICS)
+    assert pace.images_per_second == pytest.approx(640)
+    assert pace.seconds_to_go == pytest.approx(850 / (100 / 15))
+
+
+def test_a_clock_set_back_does_no_harm(clock):
+    pace = actions.Pace(batch_size=1, last_step=10, clock=clock)
+    pace(1, METRICS)
+    clock.now -= 1000
+    pace(2, METRICS)
+    assert np.isfinite(pace.images_per_second)
+
+
+def test_progress_logs_at_most_every_so_often_and_at_the_end(clock, caplog):
+    pace = actions.Pace(batch_size=128, last_step=300, clock=clock)
+    progress = actions.Progress(pace, step=0, last_step=300, seconds=10, clock=clock)
+    with caplog.at_level("INFO", logger="absl"):
+        for step in (50, 100, 150, 200, 250, 300):
+            clock.now += 4
+            pace(step, METRICS)
+            progress(step, METRICS)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "step 50/300: loss_d 0.500, loss_g 1.250",
+        "step 200/300: loss_d 0.500, loss_g 1.250, images/s 1600, ETA 00:08",
+        "step 300/300: loss_d 0.500, loss_g 1.250, images/s 1600",
+    ]
+
+
+def test_progress_draws_a_bar_on_a_terminal(clock, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    pace = actions.Pace(batch_size=128, last_step=100, clock=clock)
+    progress = actions.Progress(pace, step=20, last_step=100, clock=clock)
+    for step in (60, 100):
+        clock.now += 4
+        pace(step, METRICS)
+        progress(step, METRICS)
+    progress.close()
+    bar = capsys.readouterr().err
+    assert "100/100" in bar and "images/s=1280" in bar and "loss_g=1.250" in bar
+
+
+def test_samples_are_written_as_png(tmp_path):
+    writer = summaries.EventWriter(str(tmp_path))
+    samples = actions.Samples(writer, str(tmp_path), lambda: np.zeros((4, 2, 2, 1), np.float32))
+    samples(7, METRICS)
+    assert (tmp_path / "step_0000007.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop(number):
+    stop = actions.StopRequest()
+    before = signal.getsignal(number)
+    with stop.listening():
+        assert not stop()
+        signal.raise_signal(number)
+        assert stop() and stop.signal == number
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    stop = actions.StopRequest()
+    with stop.listening(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)

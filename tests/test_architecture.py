@@ -1,0 +1,76 @@
+"""Imports point one way, and files and functions stay small."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "trainer"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+# From the top down: a module imports only from rows below its own.
+LAYERS = [
+    {"trainer.main"},
+    {"trainer.experiment"},
+    {"trainer.gan", "trainer.actions"},
+    {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
+    {"trainer.identity", "trainer.losses", "trainer.optimizers", "trainer.loop"},
+    {name for name in MODULES if name.startswith(("trainer.data.", "trainer.models."))},
+    {"trainer.random", "trainer.data", "trainer.models"},
+    {"trainer.errors"},
+    {"trainer"},
+]
+
+
+def _imports(name: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
+    return {module for module in found if module in MODULES}
+
+
+def test_every_module_has_a_layer():
+    assert set().union(*LAYERS) == set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_down(name):
+    rank = {module: i for i, layer in enumerate(LAYERS) for module in layer}
+    same_room = name.rsplit(".", 1)[0] if name.count(".") == 2 else None
+    for imported in _imports(name):
+        if same_room and imported.startswith(f"{same_room}."):
+            assert name not in _imports(imported), f"cycle: {name} <-> {imported}"
+        else:
+            assert rank[imported] > rank[name], f"{name} imports {imported}"
+
+
+def test_the_loop_imports_nothing_of_ours():
+    assert not _imports("trainer.loop")
+
+
+def test_only_config_imports_gin():
+    with_gin = {
+        name for name, path in MODULES.items() if "import gin" in path.read_text().splitlines()
+    }
+    assert with_gin == {"trainer.config"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_files_and_functions_are_small(name):
+    source = MODULES[name].read_text()
+    assert source.count("\n") <= 300
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            length = node.end_lineno - node.lineno - docstring.count("\n")
+            assert length <= 60, f"{name}.{node.name} has {length} lines"

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import losses, optimizers, random
+from trainer.data.pipeline import normalise
+from trainer.errors import TrainerError
+from trainer.gan import METRICS, GanTrainer
+from trainer.models import article
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), dtype=np.uint8)
+
+
+def make_trainer(strategy, **settings):
+    defaults = {
+        "images": IMAGES,
+        "generator": article.generator,
+        "discriminator": article.discriminator,
+        "loss": losses.binary_cross_entropy(),
+        "generator_optimizer": optimizers.adam,
+        "discriminator_optimizer": optimizers.adam,
+        "latent_dim": 50,
+        "batch_size": 16,
+        "seed": 0,
+    }
+    return GanTrainer(strategy=strategy, **(defaults | settings))
+
+
+def weights(trainer):
+    variables = [*trainer.generator.variables, *trainer.discriminator.variables]
+    return [v.numpy() for v in variables]
+
+
+def relative_error(a, b):
+    return max(np.abs(x - y).max() / max(np.abs(y).max(), 1e-3) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def one_replica(make_strategy):
+    """Trained for four steps, and its metrics."""
+    trainer = make_trainer(make_strategy(1))
+    return trainer, trainer.train(4)
+
+
+def test_each_step_is_the_tutorials(make_strategy):
+    """Three steps against the tutorial's own calls: two compiled Keras models, train_on_batch.
+
+    Dropout is off on both sides, since the tutorial's masks cannot be drawn again.
+    """
+    discriminator = functools.partial(article.discriminator, dropout=0.0)
+    trainer = make_trainer(make_strategy(1), discriminator=discriminator)
+    theirs_g = keras.models.clone_model(trainer.generator)
+    # The tutorial's batch normalisation, not the trainer's synchronised one.
+    theirs_d = keras.Sequential(
+        [keras.models.clone_model(trainer.discriminator), keras.layers.Activation("sigmoid")]
+    )
+    theirs_g.set_weights(trainer.generator.get_weights())
+    theirs_d.set_weights(trainer.discriminator.get_weights())
+    adam = functools.partial(keras.optimizers.Adam, learning_rate=0.0002, beta_1=0.5)
+    theirs_d.compile(loss="binary_crossentropy", optimizer=adam())
+    theirs_d.trainable = False
+    gan = keras.Sequential([theirs_g, theirs_d])
+    gan.compile(loss="binary_crossentropy", optimizer=adam())
+
+    def noise(phase, step):
+        keys = random.example_keys(0, f"latents/{phase}", step, tf.range(16))
+        return random.normal(keys, [50])
+
+    for step, indices in enumerate(trainer.order.indices(0, 3)):
+        mixed = tf.concat([theirs_g(noise(1, step)), normalise(IMAGES[indices])], axis=0)
+        theirs_d.trainable = True
+        loss_d = theirs_d.train_on_batch(mixed, tf.constant([[0.0]] * 16 + [[1.0]] * 16))
+        theirs_d.trainable = False
+        loss_g = gan.train_on_batch(noise(2, step), tf.constant([[1.0]] * 16))
+        metrics = trainer.train(1)
+        np.testing.assert_allclose(metrics["loss/discriminator"], loss_d, rtol=1e-4)
+        if step == 0:  # afterwards Keras reports a running mean
+            np.testing.assert_allclose(metrics["loss/generator"], loss_g, rtol=1e-4)
+    theirs = [*theirs_g.variables, *theirs_d.variables]
+    assert relative_error(weights(trainer), [v.numpy() for v in theirs]) < 2e-4
+
+
+def test_metrics_are_means_over_the_batch(one_replica):
+    _, metrics = one_replica
+    assert tuple(metrics) == METRICS
+    assert all(np.isfinite(v) for v in metrics.values())
+    for name in ("accuracy/real", "accuracy/fake"):
+        assert 0 <= metrics[name] <= 1
+        assert metrics[name] * 16 * 4 == pytest.approx(round(metrics[name] * 64), abs=1e-4)
+
+
+def test_replicas_change_nothing(make_strategy, one_replica):
+    expected, expected_metrics = one_replica
+    trainer = make_trainer(make_strategy(4))
+    metrics = trainer.train(4)
+    for name in METRICS:
+        assert metrics[name] == pytest.approx(expected_metrics[name], rel=1e-4), name
+    assert relative_error(weights(trainer), weights(expected)) < 1e-3
+
+
+def test_steps_per_call_change_nothing(make_strategy, one_replica):
+    expected, _ = one_replica
+    trainer = make_trainer(make_strategy(1))
+    trainer.train(1)
+    trainer.train(3)
+    assert trainer.step.numpy() == 4
+    assert relative_error(weights(trainer), weights(expected)) == 0
+
+
+def test_seed_changes_everything(make_strategy, one_replica):
+    expected, _ = one_replica
+    trainer = make_trainer(make_strategy(1), seed=1)
+    assert relative_error(weights(trainer), weights(expected)) > 0.1
+    assert not np.allclose(trainer.latents(4), expected.latents(4))
+
+
+def test_samples_are_in_range_and_repeatable(one_replica):
+    trainer, _ = one_replica
+    images = trainer.sample(trainer.latents(5))
+    assert images.shape == (5, 28, 28, 1)
+    assert np.abs(images).max() <= 1
+    np.testing.assert_array_equal(images, trainer.sample(trainer.latents(5)))
+    np.testing.assert_array_equal(trainer.latents(5), trainer.latents(9)[:5])
+
+
+def test_every_variable_is_in_the_checkpoint_once(one_replica):
+    trainer, _ = one_replica
+    generator = {id(v) for v in trainer.generator.variables}
+    discriminator = {id(v) for v in trainer.discriminator.variables}
+    assert not generator & discriminator
+    assert set(trainer.checkpoint_items) >= {"step", "generator", "discriminator"}
+
+
+def test_nothing_is_traced_after_the_first_call(make_strategy):
+    traces = []
+    inner = losses.binary_cross_entropy()
+
+    def counting(fake_logits):
+        traces.append(None)  # Python runs only while the step is traced
+        return inner.generator(fake_logits)
+
+    trainer = make_trainer(make_strategy(1), loss=inner._replace(generator=counting))
+    trainer.train(2)
+    first = len(traces)
+    for num_steps in (1, 3, 2):
+        trainer.train(num_steps)
+    assert len(traces) == first > 0
+
+
+def test_divergence_names_the_step_and_the_loss(make_strategy):
+    # A learning rate of 1e30 leaves finite losses in the first step, and none afterwards.
+    trainer = make_trainer(
+        make_strategy(1), generator_optimizer=lambda: optimizers.adam(learning_rate=1e30)
+    )
+    with pytest.raises(TrainerError, match=r"^step 2: \S+ is (nan|inf); training stopped"):
+        trainer.train(3)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "nearest"), [(18, "16, 20"), (3, "4"), (0, "4"), (103, "100, 104")]
+)
+def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size, nearest):
+    with pytest.raises(TrainerError, match=f"={batch_size} .* 4 replicas; .* can: {nearest}$"):
+        make_trainer(make_strategy(4), batch_size=batch_size)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, r"train\.seed=-1 is not in"),
+        ({"batch_size": 101}, "more than the dataset's 100 examples"),
+        (
+            {"discriminator": lambda image_shape: _one_layer(image_shape, keras.layers.LeakyReLU())},
+            r"returns \(28, 28, 1\) .* need \(1,\)",
+        ),
+        (
+            {"discriminator": lambda image_shape: _keras_dropout(image_shape)},
+            "draws the same numbers on every replica",
+        ),
+    ],
+)
+def test_settings_that_break_a_rule(make_strategy, settings, message):
+    with pytest.raises(TrainerError, match=message):
+        make_trainer(make_strategy(1), **settings)
+
+
+def _one_layer(image_shape, layer):
+    return keras.Sequential([keras.Input(image_shape), layer])
+
+
+def _keras_dropout(image_shape):
+    inner = [keras.layers.Flatten(), keras.layers.Dropout(0.4), keras.layers.Dense(1)]
+    return keras.Sequential([keras.Input(image_shape), *inner])

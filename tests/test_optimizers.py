@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import optimizers
+
+
+@pytest.mark.parametrize("num_replicas", [1, 4])
+def test_gradients_are_not_summed_again(make_strategy, num_replicas):
+    strategy = make_strategy(num_replicas)
+    with strategy.scope():
+        variable = keras.Variable(tf.zeros([3]))
+        # SGD: the step is proportional to the gradient, so a second sum would show.
+        optimizer = optimizers.for_reduced_gradients(keras.optimizers.SGD(1.0), [variable])
+    gradient = tf.constant([1.0, 2.0, 3.0])
+    strategy.run(lambda: optimizer.apply([gradient], [variable]))
+    np.testing.assert_array_equal(variable.numpy(), [-1.0, -2.0, -3.0])
+
+
+def test_adam_has_the_tutorials_hyperparameters():
+    config = optimizers.adam().get_config()
+    np.testing.assert_allclose(config["learning_rate"], 2e-4)
+    assert (config["beta_1"], config["beta_2"]) == (0.5, 0.999)
+
+
+def test_an_optimizer_of_an_unknown_keras_is_refused():
+    with pytest.raises(RuntimeError, match=r"Keras .* setup\.py"):
+        optimizers.for_reduced_gradients(object(), [])

@@ -1,0 +1,59 @@
+"""What the writers write, read back by TensorBoard's own reader."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trainer import summaries
+
+PICTURE = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+
+
+def read(directory):
+    accumulator = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    return accumulator.Reload()
+
+
+def test_image_grid_places_each_image():
+    images = np.stack([np.full((3, 4, 1), i, np.uint8) for i in range(5)])
+    grid = summaries.image_grid(images)
+    assert grid.shape == (2 * (3 + 2) + 2, 3 * (4 + 2) + 2, 1)
+    for i in range(5):
+        top, left = i // 3 * 5 + 2, i % 3 * 6 + 2
+        assert (grid[top : top + 3, left : left + 4] == i).all()
+    assert (grid[7:, 14:] == 64).all()  # no sixth image
+
+
+def test_png_files_hold_the_picture(tmp_path):
+    summaries.write_png(str(tmp_path / "a.png"), PICTURE)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), PICTURE)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_tensorboard_reads_scalars_images_and_text(tmp_path):
+    writer = summaries.EventWriter(str(tmp_path))
+    writer.scalars(3, {"loss/generator": 0.5, "accuracy/real": 1.0})
+    writer.scalars(6, {"loss/generator": 0.25})
+    writer.image(6, "samples", PICTURE)
+    writer.text(0, "config", "`train.seed = 0`")
+    writer.close()
+    events = read(tmp_path)
+    losses = events.Tensors("loss/generator")
+    assert [(e.step, tf.make_ndarray(e.tensor_proto).item()) for e in losses] == [(3, 0.5), (6, 0.25)]
+    (image,) = events.Tensors("samples")
+    _, _, png = tf.make_ndarray(image.tensor_proto)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), PICTURE)
+    (text,) = events.Tensors("config")
+    assert tf.make_ndarray(text.tensor_proto).item() == b"`train.seed = 0`"
+    tags = events.Tags()["tensors"]
+    assert {tag: events.SummaryMetadata(tag).plugin_data.plugin_name for tag in tags} == {
+        "loss/generator": "scalars",
+        "accuracy/real": "scalars",
+        "samples": "images",
+        "config": "text",
+    }
