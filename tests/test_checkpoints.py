@@ -7,16 +7,21 @@ import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints
 from trainer.errors import TrainerError
+from trainer.optimizers import state
 
 
 def items(value=0.0):
     model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
-    step = tf.Variable(0, dtype=tf.int64)
-    for variable in [*model.variables, *optimizer.variables[2:]]:
-        variable.assign(tf.fill(variable.shape, value))
-    return {"step": step, "model": model, "optimizer": optimizer}
+    items = {"step": tf.Variable(0, dtype=tf.int64), "model": model, "optimizer": state(optimizer)}
+    fill(items, value)
+    return items
+
+
+def fill(items, value):
+    for variable in [*items["model"].variables, *items["optimizer"]]:
+        variable.assign(tf.cast(tf.fill(variable.shape, value), variable.dtype))
 
 
 def save_at(directory, steps, **settings):
@@ -25,8 +30,7 @@ def save_at(directory, steps, **settings):
     checkpoints = Checkpoints(saved, str(directory), **settings)
     for step in steps:
         saved["step"].assign(step)
-        for variable in [*saved["model"].variables, *saved["optimizer"].variables[2:]]:
-            variable.assign(tf.fill(variable.shape, float(step)))
+        fill(saved, float(step))
         checkpoints.save()
     return checkpoints
 
@@ -34,9 +38,9 @@ def save_at(directory, steps, **settings):
 def restored(directory):
     fresh = items(-1.0)
     assert Checkpoints(fresh, str(directory)).restore()
-    values = {float(v) for x in fresh["model"].get_weights() for v in np.unique(x)}
-    slots = {float(v) for x in fresh["optimizer"].variables[2:] for v in np.unique(x)}
-    assert values == slots == {float(fresh["step"].numpy())}
+    variables = [*fresh["model"].variables, *fresh["optimizer"]]
+    values = {float(value) for v in variables for value in np.unique(v.numpy())}
+    assert values == {float(fresh["step"].numpy())}
     return int(fresh["step"].numpy())
 
 

@@ -175,11 +175,11 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
         ({"seed": -1}, r"train\.seed=-1 is not in"),
         ({"batch_size": 101}, "more than the dataset's 100 examples"),
         (
-            {"discriminator": lambda image_shape: _one_layer(image_shape, keras.layers.LeakyReLU())},
+            {"discriminator": lambda image_shape: _model(image_shape, keras.layers.LeakyReLU())},
             r"returns \(28, 28, 1\) .* need \(1,\)",
         ),
         (
-            {"discriminator": lambda image_shape: _keras_dropout(image_shape)},
+            {"discriminator": lambda image_shape: _model(image_shape, keras.layers.Dropout(0.4))},
             "draws the same numbers on every replica",
         ),
     ],
@@ -189,10 +189,5 @@ def test_settings_that_break_a_rule(make_strategy, settings, message):
         make_trainer(make_strategy(1), **settings)
 
 
-def _one_layer(image_shape, layer):
+def _model(image_shape, layer):
     return keras.Sequential([keras.Input(image_shape), layer])
-
-
-def _keras_dropout(image_shape):
-    inner = [keras.layers.Flatten(), keras.layers.Dropout(0.4), keras.layers.Dense(1)]
-    return keras.Sequential([keras.Input(image_shape), *inner])

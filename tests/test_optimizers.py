@@ -29,3 +29,13 @@ def test_adam_has_the_tutorials_hyperparameters():
 def test_an_optimizer_of_an_unknown_keras_is_refused():
     with pytest.raises(RuntimeError, match=r"Keras .* setup\.py"):
         optimizers.for_reduced_gradients(object(), [])
+
+
+def test_the_state_is_all_but_the_learning_rate():
+    variable = keras.Variable(tf.zeros([3]))
+    optimizer = optimizers.for_reduced_gradients(optimizers.adam(), [variable])
+    state = optimizers.state(optimizer)
+    assert [v.shape for v in state] == [[], [3], [3]]  # step count, and Adam's two moments
+    assert state[0].dtype.is_integer
+    optimizer.learning_rate = 0.5
+    assert all(v.numpy().max() == 0 for v in state)

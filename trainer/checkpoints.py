@@ -60,7 +60,7 @@ class Checkpoints:
         for path in paths:
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
-            except (tf.errors.OpError, ValueError, AssertionError) as error:
+            except Exception as error:  # TensorFlow's reader raises IndexError too, and others
                 reason = str(error).strip().splitlines()[0][:200]
                 logging.warning(
                     "checkpoint %s cannot be read (%s); trying the one before", path, reason

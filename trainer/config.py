@@ -60,7 +60,7 @@ def load(files: Sequence[str], params: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # gin logs an error for each place where a file is not
     try:
         gin.parse_config_files_and_bindings(paths, params, print_includes_and_imports=False)
-    except (ValueError, SyntaxError, ImportError, AttributeError, OSError) as error:
+    except (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError) as error:
         raise TrainerError(_explain(error)) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -137,8 +137,8 @@ def changed_lines(before: str, after: str) -> list[str]:
 
 def _explain(error: Exception) -> str:
     """gin's message in one line, with the closest valid names."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    message = " ".join(lines)
+    lines = str(error).replace("\\n", "\n").splitlines()  # a KeyError's text escapes its line ends
+    message = " ".join(line.strip() for line in lines if line.strip())
     if match := re.search(r"No configurable matching '([^']+)'", message):
         return f"{message}; {_closest(match[1], _configurables())}"
     if match := re.search(

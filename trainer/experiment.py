@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -215,10 +216,17 @@ def run_training(run: Run) -> int:
         return 0
     stop = actions.StopRequest()
     pace = actions.Pace(run.trainer.batch_size, run.num_steps)
-    every = [loop.Every(pace), loop.Every(_save(checkpoints), run.checkpoint_every)]
+    latents = run.trainer.latents(run.num_samples)
+    sample = functools.partial(run.trainer.sample, latents)
+    every = [
+        loop.Every(pace),
+        loop.Every(lambda step, metrics: checkpoints.save(), run.checkpoint_every),
+    ]
     with contextlib.ExitStack() as stack:
         if run.chief:
-            every += _watch(run, pace, step, stack)
+            every += _watch(run, pace, step, sample, stack)
+        else:
+            every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
         stack.enter_context(stop.listening())
         try:
             step = loop.run(
@@ -235,14 +243,14 @@ def run_training(run: Run) -> int:
     return _conclude(run, step, stop)
 
 
-def _save(checkpoints: Checkpoints) -> Callable[[int, loop.Metrics], None]:
-    return lambda step, metrics: checkpoints.save()
-
-
 def _watch(
-    run: Run, pace: actions.Pace, step: int, stack: contextlib.ExitStack
+    run: Run,
+    pace: actions.Pace,
+    step: int,
+    sample: Callable[[], np.ndarray],
+    stack: contextlib.ExitStack,
 ) -> list[loop.Every]:
-    """What the chief alone does: config and real images now, scalars and samples as it goes."""
+    """What the chief alone writes: config and real images now, scalars and samples as it goes."""
     config.save(run.model_dir)
     writer = summaries.EventWriter(run.model_dir)
     stack.callback(writer.close)
@@ -250,10 +258,7 @@ def _watch(
     real = summaries.image_grid(run.real_images)
     writer.image(step, "real", real)
     summaries.write_png(f"{run.model_dir}/samples/real.png", real)
-    latents = run.trainer.latents(run.num_samples)
-    samples = actions.Samples(
-        writer, f"{run.model_dir}/samples", lambda: run.trainer.sample(latents)
-    )
+    samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
     progress = actions.Progress(pace, step, run.num_steps)
     stack.callback(progress.close)
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -13,13 +13,13 @@ from trainer.data.pipeline import BatchOrder, normalise, replicate
 from trainer.errors import TrainerError
 from trainer.losses import GanLoss
 from trainer.models.layers import check_replica_invariant
-from trainer.optimizers import for_reduced_gradients
+from trainer.optimizers import for_reduced_gradients, state
 
 METRICS = (
     "loss/discriminator",
-    "loss/generator",
     "accuracy/real",
     "accuracy/fake",
+    "loss/generator",
     "gradient_norm/discriminator",
     "gradient_norm/generator",
 )
@@ -100,14 +100,14 @@ class GanTrainer:
         )
 
     @property
-    def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model]:
+    def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model | list[tf.Variable]]:
         """All state of a run, by name; the random streams have none."""
         return {
             "step": self.step,
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "generator_optimizer": self._generator_optimizer,
-            "discriminator_optimizer": self._discriminator_optimizer,
+            "generator_optimizer": state(self._generator_optimizer),
+            "discriminator_optimizer": state(self._discriminator_optimizer),
         }
 
     def train(self, num_steps: int) -> dict[str, float]:
@@ -136,7 +136,11 @@ class GanTrainer:
         return random.normal(keys, [self.latent_dim], self._dtype)
 
     def sample(self, latents: tf.Tensor) -> np.ndarray:
-        """[B, Z] -> images [B, H, W, C] in [-1, 1], made in inference mode."""
+        """[B, Z] -> images [B, H, W, C] in [-1, 1], made in inference mode.
+
+        Every process of a multi-worker strategy must call it: one that ran a program of its own
+        would leave the others waiting in their next step.
+        """
         return self._run_sample(latents).numpy()
 
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
@@ -177,14 +181,20 @@ class GanTrainer:
         def keys(stream: str) -> tf.Tensor:
             return random.example_keys(self._seed, stream, step, examples)
 
-        phase1 = self._train_discriminator(real, keys)
-        phase2 = self._train_generator(keys)
-        return tf.stack([phase1[name] if name in phase1 else phase2[name] for name in METRICS])
+        means_1, norm_1 = self._train_discriminator(real, keys)
+        means_2, norm_2 = self._train_generator(keys)
+        means = _sum_over_replicas(tf.stack([*means_1, *means_2]))
+        return tf.concat([means, [norm_1, norm_2]], axis=0)
 
     def _train_discriminator(
         self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        """Phase 1: one mixed batch of fakes (label 0) and reals (label 1)."""
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Phase 1: one mixed batch of fakes (label 0) and reals (label 1).
+
+        Returns:
+          This replica's terms of loss/discriminator, accuracy/real and accuracy/fake, and the
+          gradient's norm.
+        """
         fake = self.generator(self._draw_latents(keys("latents/1")), training=False)
         layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
         with tf.GradientTape() as tape, random.key_scope(layer_keys):
@@ -192,30 +202,25 @@ class GanTrainer:
             fake_logits, real_logits = tf.split(logits, 2)
             loss = self._global_mean(self._loss.discriminator(real_logits, fake_logits))
         norm = self._update(self.discriminator, self._discriminator_optimizer, tape, loss)
-        loss, real_accuracy, fake_accuracy = _sum_over_replicas(
-            [
-                loss,
-                self._global_mean(tf.cast(real_logits > 0, loss.dtype)[:, 0]),
-                self._global_mean(tf.cast(fake_logits < 0, loss.dtype)[:, 0]),
-            ]
-        )
-        return {
-            "loss/discriminator": loss,
-            "accuracy/real": real_accuracy,
-            "accuracy/fake": fake_accuracy,
-            "gradient_norm/discriminator": norm,
-        }
+        real_accuracy = self._global_mean(tf.cast(real_logits > 0, loss.dtype)[:, 0])
+        fake_accuracy = self._global_mean(tf.cast(fake_logits < 0, loss.dtype)[:, 0])
+        return [loss, real_accuracy, fake_accuracy], norm
 
-    def _train_generator(self, keys: Callable[[str], tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Phase 2: fresh latents, labelled real; only the generator's variables are updated."""
+    def _train_generator(
+        self, keys: Callable[[str], tf.Tensor]
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Phase 2: fresh latents, labelled real; only the generator's variables are updated.
+
+        Returns:
+          This replica's term of loss/generator, and the gradient's norm.
+        """
         latents = self._draw_latents(keys("latents/2"))
         with tf.GradientTape() as tape, random.key_scope(keys("layers/2")):
             fake = self.generator(latents, training=True)
             fake_logits = self.discriminator(fake, training=True)
             loss = self._global_mean(self._loss.generator(fake_logits))
         norm = self._update(self.generator, self._generator_optimizer, tape, loss)
-        (loss,) = _sum_over_replicas([loss])
-        return {"loss/generator": loss, "gradient_norm/generator": norm}
+        return [loss], norm
 
     def _draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
         return random.normal(keys, [self.latent_dim], self._dtype)
@@ -238,7 +243,7 @@ class GanTrainer:
         return tf.linalg.global_norm(gradients)
 
 
-def _sum_over_replicas(tensors: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+def _sum_over_replicas(tensors):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 
 def adam(
@@ -38,3 +39,13 @@ def for_reduced_gradients(
     optimizer.build(variables)
     optimizer._all_reduce_sum_gradients = list
     return optimizer
+
+
+def state(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
+    """What a checkpoint must hold of a built optimizer: its step count and slots.
+
+    Not the learning rate, which Keras keeps in a variable too: that is the config's to say, and a
+    resumed run must follow the config.
+    """
+    learning_rate = optimizer.learning_rate
+    return [v.value for v in optimizer.variables if v is not learning_rate]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import gin
+import pytest
+
+from trainer import config
+from trainer.errors import TrainerError
+
+BASES = ["mnist.gin", "fashion_mnist.gin", "digits.gin"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Bare names must be found from any working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    gin.clear_config()
+
+
+def binding(name):
+    return gin.query_parameter(name)
+
+
+@pytest.mark.parametrize("name", config.available())
+def test_every_shipped_config_reads_and_reads_back(name):
+    files = [name] if name in BASES else ["mnist.gin", name]
+    config.load(files, [])
+    text = config.text()
+    gin.clear_config()
+    gin.parse_config(text)
+    assert config.text() == text
+
+
+@pytest.mark.parametrize("name", [n for n in config.available() if n.startswith("hardware/")])
+def test_hardware_overlays_are_at_most_ten_lines(name):
+    assert len((config.CONFIG_DIR / name).read_text().splitlines()) <= 10
+
+
+def test_mnist_has_the_tutorials_hyperparameters():
+    config.load(["mnist.gin"], [])
+    names = ["train.batch_size", "train.num_epochs", "train.latent_dim"]
+    assert [binding(name) for name in names] == [128, 30, 50]
+    names = ["adam.learning_rate", "adam.beta_1", "article.discriminator.dropout"]
+    assert [binding(name) for name in names] == [2e-4, 0.5, 0.4]
+
+
+def test_later_files_and_params_win():
+    params = ["train.batch_size=64", "train.num_epochs=2"]
+    config.load(["mnist.gin", "models/chatgpt.gin"], params)
+    assert binding("train.generator").selector.endswith("chatgpt.generator")
+    assert (binding("train.batch_size"), binding("train.num_epochs")) == (64, 2)
+
+
+def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
+    (tmp_path / "mine.gin").write_text("include 'mnist.gin'\ntrain.seed = 7\n")
+    config.load(["mine.gin"], [])
+    assert (binding("train.seed"), binding("train.batch_size")) == (7, 128)
+
+
+@pytest.mark.parametrize(
+    ("files", "params", "message"),
+    [
+        (["mnits.gin"], [], r"--gin_file=mnits\.gin is neither .*did you mean mnist\.gin"),
+        (["hardware/mirored.gin"], [], "did you mean hardware/mirrored.gin"),
+        (["zzz"], [], r"choose from: digits\.gin, fashion_mnist\.gin, hardware/auto\.gin"),
+        (["mnist.gin"], ["train.batch_szie=1"], "'batch_szie'.*did you mean batch_size"),
+        (["mnist.gin"], ["trian.batch_size=1"], "'trian'.*did you mean train"),
+        (["mnist.gin"], ["article.discriminator.dropot=1"], "did you mean dropout"),
+        (
+            ["mnist.gin", "models/chatgpt.gin"],
+            ["discriminator.dropout=0"],
+            "Ambiguous selector 'discriminator', matches .*chatgpt.*article",
+        ),
+        (["mnist.gin"], ["train.batch_size=%size"], "macro %size is used .* never given a value"),
+        (["mnist.gin"], ["train.batch_size=1 2"], "config error: "),
+        (["bad_import.gin"], [], "config error: .*trainer.modles"),
+    ],
+)
+def test_mistakes_become_one_line_with_the_closest_names(tmp_path, files, params, message):
+    (tmp_path / "bad_import.gin").write_text(
+        "from __gin__ import dynamic_registration\nfrom trainer.modles import article\n"
+    )
+    with pytest.raises(TrainerError, match=message) as caught:
+        config.load(files, params)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_overlay_alone_is_refused():
+    config.load(["models/chatgpt.gin"], [])
+    with pytest.raises(TrainerError, match=r"leaves train\.dataset open: add a base config"):
+        config.call("train", model_dir="unused", task=None)
+
+
+def test_call_passes_bindings_and_arguments(tmp_path):
+    (tmp_path / "mine.gin").write_text(
+        "from __gin__ import dynamic_registration\nfrom trainer import losses\n"
+        "losses.binary_cross_entropy.real_label = 0.9\n"
+    )
+    config.load(["mine.gin"], [])
+    loss = config.call("binary_cross_entropy", fake_label=0.5)
+    assert loss.discriminator is not None
+
+
+def test_a_run_without_config_is_refused(tmp_path):
+    with pytest.raises(TrainerError, match="name a config with --gin_file"):
+        config.saved_in(None)
+    with pytest.raises(TrainerError, match="holds no config.gin"):
+        config.saved_in(str(tmp_path))
+
+
+def test_saving_keeps_the_config_and_logs_what_changed(tmp_path, caplog):
+    config.load(["mnist.gin"], [])
+    config.save(str(tmp_path))
+    saved = tmp_path / config.SAVED_NAME
+    assert saved.read_text() == config.text()
+    assert config.saved_in(str(tmp_path)) == str(saved)
+    config.load([str(saved)], ["train.num_epochs=40"])
+    with caplog.at_level("WARNING", logger="absl"):
+        config.save(str(tmp_path))
+    assert "- experiment.train.num_epochs = 30" in caplog.text
+    assert "+ experiment.train.num_epochs = 40" in caplog.text
+    assert len(caplog.records) == 2
