@@ -47,7 +47,8 @@ def run(*arguments, code=0, cwd=None, **changes):
 def error_line(*arguments, code=1, **settings):
     """The one line that a refused run prints."""
     _, log = run(*arguments, code=code, **settings)
-    (line,) = [line for line in log.splitlines() if line.startswith("error: ")]
+    line = log.splitlines()[-1]
+    assert line.startswith("error: ")
     return line
 
 
@@ -137,6 +138,9 @@ def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
         "--gin_param=train.checkpoint_every=0",
     )
     assert f"resuming {tmp_path / 'a'} at step 4" in log
+    events = [EventAccumulator(str(p)).Reload() for p in (tmp_path / "a").glob("events.*")]
+    tags = [tag for e in events for tag in e.Tags()["tensors"]]
+    assert (tags.count("real"), tags.count("config")) == (1, 2)
     assert "config differs from the run's last start: - experiment.train.num_steps = 4" in log
     assert_same(checkpoint(tmp_path / "a", 6), checkpoint(model_dir, 6))
 

@@ -107,7 +107,10 @@ def call(name: str, **arguments: object) -> int:
             f"the config leaves {', '.join(f'{name}.{m}' for m in missing)} open: add a base "
             "config, such as --gin_file=mnist.gin, before any overlay"
         )
-    return function(**arguments)
+    try:
+        return function(**arguments)
+    except TrainerError as error:  # to which gin has added lines of its own
+        raise TrainerError(str(error).splitlines()[0]) from error
 
 
 def text() -> str:

@@ -122,6 +122,8 @@ def train(
     if num_steps is not None:
         _require_at_least(1, num_steps=num_steps)
     distribution = strategy()  # before anything else touches the devices
+    # Grappler's remapper gives up on convolutions followed by LeakyReLU, in an alarming line.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     source = dataset(data_dir=data_dir)
     images = source.load("train").images
     trainer = GanTrainer(
@@ -255,9 +257,10 @@ def _watch(
     writer = summaries.EventWriter(run.model_dir)
     stack.callback(writer.close)
     writer.text(step, "config", "```\n" + config.text() + "\n```")
-    real = summaries.image_grid(run.real_images)
-    writer.image(step, "real", real)
-    summaries.write_png(f"{run.model_dir}/samples/real.png", real)
+    if not tf.io.gfile.exists(real_path := f"{run.model_dir}/samples/real.png"):
+        real = summaries.image_grid(run.real_images)
+        writer.image(step, "real", real)
+        summaries.write_png(real_path, real)
     samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
     progress = actions.Progress(pace, step, run.num_steps)
     stack.callback(progress.close)
