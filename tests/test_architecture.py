@@ -16,9 +16,10 @@ MODULES = {
 LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
+    {"trainer.tasks"},
     {"trainer.gan", "trainer.actions"},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
-    {"trainer.identity", "trainer.losses", "trainer.optimizers", "trainer.loop"},
+    {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"},
     {name for name in MODULES if name.startswith(("trainer.data.", "trainer.models."))},
     {"trainer.random", "trainer.data", "trainer.models"},
     {"trainer.errors"},

@@ -108,6 +108,39 @@ def test_a_run_without_config_is_refused(tmp_path):
         config.saved_in(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("from __gin__ import dynamic_registration\nimport os\n", "os"),
+        ("import payload\n", "payload"),
+        ("include 'other.gin'\n", "'other.gin'"),
+        (
+            "from __gin__ import dynamic_registration\nfrom trainer import experiment\n"
+            "from trainer import strategy\nexperiment.train.seed = @strategy.os.getpid()\n",
+            "strategy.os.getpid",
+        ),
+        (
+            "from __gin__ import dynamic_registration\nfrom trainer import strategy\n"
+            "strategy.os.system.command = 'false'\n",
+            "strategy.os.system",
+        ),
+    ],
+)
+def test_a_runs_config_may_not_call_foreign_code(tmp_path, text, foreign):
+    (tmp_path / "payload.py").write_text("raise SystemExit('the payload ran')\n")
+    (tmp_path / config.SAVED_NAME).write_text(text)
+    with pytest.raises(TrainerError, match=f"uses {foreign}, .* name it: --gin_file="):
+        config.load_saved(str(tmp_path), [])
+
+
+def test_a_runs_config_of_our_own_code_is_read(tmp_path):
+    config.load(["mnist.gin", "models/chatgpt.gin", "hardware/mirrored.gin"], [])
+    config.save(str(tmp_path))
+    text = config.text()
+    config.load_saved(str(tmp_path), [])
+    assert config.text() == text
+
+
 def test_saving_keeps_the_config_and_logs_what_changed(tmp_path, caplog):
     config.load(["mnist.gin"], [])
     config.save(str(tmp_path))

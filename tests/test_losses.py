@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import losses
+from trainer import losses, random
 
 REAL = tf.constant([[2.0], [-1.0], [0.0], [30.0]])
 FAKE = tf.constant([[-3.0], [0.5], [0.0], [-30.0]])
@@ -31,6 +31,29 @@ def test_golden_values(loss, discriminator, generator):
     assert d.shape == g.shape == [4]
     np.testing.assert_allclose(d, discriminator, atol=2e-6)
     np.testing.assert_allclose(g, generator, atol=2e-6)
+
+
+def test_flipped_labels_change_places():
+    loss = losses.binary_cross_entropy(real_label=0.9, flip_probability=0.25)
+    plain = losses.binary_cross_entropy(real_label=0.9)
+    count = 4000
+    real, fake = tf.fill([count, 1], 2.0), tf.fill([count, 1], -3.0)
+    with random.key_scope(random.example_keys(0, "test", 0, tf.range(2 * count))):
+        values = loss.discriminator(real, fake).numpy()
+
+    def half(logit, label):
+        return 0.5 * (np.logaddexp(0, logit) - label * logit)
+
+    cases = {
+        (a, b): half(2.0, 0.9 if not a else 0.0) + half(-3.0, 0.0 if not b else 0.9)
+        for a in (0, 1)
+        for b in (0, 1)
+    }
+    np.testing.assert_allclose(plain.discriminator(real, fake), cases[0, 0], rtol=1e-5)
+    for (a, b), expected in cases.items():
+        share = np.isclose(values, expected, rtol=1e-5).mean()
+        probability = (0.25 if a else 0.75) * (0.25 if b else 0.75)
+        assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / count)
 
 
 def test_binary_cross_entropy_is_kerass_on_the_mixed_batch():

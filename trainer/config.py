@@ -46,6 +46,37 @@ def find(name: str) -> str:
     )
 
 
+def load_saved(model_dir: str | None, params: Sequence[str]) -> None:
+    """Reads the config of the run in `model_dir`, which may call nothing but this package.
+
+    A run's directory may come from anyone, and a config can name any code on this machine.
+
+    Raises:
+      TrainerError: as `load` and `saved_in` do, or naming the foreign code.
+    """
+    path = saved_in(model_dir)
+    with tf.io.gfile.GFile(path) as file:
+        text = file.read()
+    modules = re.findall(r"^\s*(?:from|import|include)\s+(\S+)", text, re.MULTILINE)
+    foreign = [m for m in modules if m != "__gin__" and m.split(".")[0] != "trainer"]
+    if not foreign:
+        load([path], params)
+        names = re.findall(r"@([\w./]+)", text)
+        names += re.findall(r"^([\w./]+)\.\w+\s*=", text, re.MULTILINE)
+        foreign = [name for name in names if not _is_ours(name)]
+    if foreign:
+        gin.clear_config()
+        raise TrainerError(
+            f"{path} uses {foreign[0]}, which is not the trainer's own code; if you trust that "
+            f"file, name it: --gin_file={path}"
+        )
+
+
+def _is_ours(selector: str) -> bool:
+    configurable = inspect.unwrap(gin.get_configurable(selector.rsplit("/", 1)[-1]))
+    return configurable.__module__.split(".")[0] == "trainer"
+
+
 def load(files: Sequence[str], params: Sequence[str]) -> None:
     """Reads gin files, then `name=value` bindings over them, and locks the result.
 
@@ -110,7 +141,9 @@ def call(name: str, **arguments: object) -> int:
     try:
         return function(**arguments)
     except TrainerError as error:  # to which gin has added lines of its own
-        raise TrainerError(str(error).splitlines()[0]) from error
+        plain = TrainerError(str(error).splitlines()[0])
+        plain.exit_code = error.exit_code
+        raise plain from error
 
 
 def text() -> str:

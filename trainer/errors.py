@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command; try it again
+
 
 class TrainerError(Exception):
     """The message names the value, the rule it breaks, and the remedy."""
+
+    exit_code = 1
+
+
+class LostPeerError(TrainerError):
+    """Another process of the run is gone; the same command, on all of them, resumes it."""
+
+    exit_code = LOST_PEER

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainer import random
+
 
 class GanLoss(NamedTuple):
     """The two players' losses; logits are [B, 1], positive for 'real'."""
@@ -21,12 +23,14 @@ class GanLoss(NamedTuple):
     """fake_logits -> [B]."""
 
 
-def _cross_entropy(logits: tf.Tensor, label: float) -> tf.Tensor:
-    labels = tf.fill(tf.shape(logits), tf.cast(label, logits.dtype))
+def _cross_entropy(logits: tf.Tensor, labels: float | tf.Tensor) -> tf.Tensor:
+    labels = tf.broadcast_to(tf.cast(labels, logits.dtype), tf.shape(logits))
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)[:, 0]
 
 
-def binary_cross_entropy(*, real_label: float = 1.0, fake_label: float = 0.0) -> GanLoss:
+def binary_cross_entropy(
+    *, real_label: float = 1.0, fake_label: float = 0.0, flip_probability: float = 0.0
+) -> GanLoss:
     """The tutorial's loss: Keras's binary cross-entropy on one mixed batch of both kinds.
 
     Keras averages over the 2B images of the mixed batch, hence the half. The generator's images
@@ -37,11 +41,20 @@ def binary_cross_entropy(*, real_label: float = 1.0, fake_label: float = 0.0) ->
     Args:
       real_label: Target for real images when training the discriminator, in [0, 1].
       fake_label: Target for generated images when training the discriminator, in [0, 1].
+      flip_probability: Of each image's two labels changing places when training the
+        discriminator, in [0, 1); drawn from the enclosing `trainer.random.key_scope`.
     """
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
-        real = _cross_entropy(real_logits, real_label)
-        return 0.5 * (real + _cross_entropy(fake_logits, fake_label))
+        fake_target, real_target = fake_label, real_label
+        if flip_probability:
+            keys = random.next_keys("label flips")  # of the mixed batch: fakes, then reals
+            flip = random.uniform(keys, [1]) < flip_probability
+            fake_flip, real_flip = tf.split(flip, 2)
+            fake_target = tf.where(fake_flip, real_label, fake_label)
+            real_target = tf.where(real_flip, fake_label, real_label)
+        real = _cross_entropy(real_logits, real_target)
+        return 0.5 * (real + _cross_entropy(fake_logits, fake_target))
 
     def generator(fake_logits: tf.Tensor) -> tf.Tensor:
         return _cross_entropy(fake_logits, 1.0)

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, experiment
+        from trainer import config, tasks
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -61,17 +61,20 @@ def main(argv: list[str]) -> int:
     try:
         gin_files = GIN_FILE.value
         model_dir = MODEL_DIR.value or default_model_dir(gin_files)
-        config.load(gin_files or [config.saved_in(MODEL_DIR.value)], GIN_PARAM.value)
-        task = experiment.run_training
+        if gin_files:
+            config.load(gin_files, GIN_PARAM.value)
+        else:
+            config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
+        task = tasks.run_training
         if DRY_RUN.value:
-            task = experiment.print_plan
+            task = tasks.print_plan
         elif MODE.value == "generate":
             output = OUTPUT.value or f"{model_dir}/generated.png"
-            task = functools.partial(experiment.generate, output=output)
+            task = functools.partial(tasks.generate, output=output)
         return config.call("train", model_dir=model_dir, data_dir=DATA_DIR.value, task=task)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
 
 
 def run() -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import sys
+import threading
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
 
-from trainer.errors import TrainerError
+from trainer.errors import LOST_PEER, TrainerError
 
 
 def auto() -> tf.distribute.Strategy:
@@ -59,8 +62,13 @@ def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(virtual_cpus)])
 
 
-def multi_worker() -> tf.distribute.Strategy:
-    """All devices of all the processes that the environment variable TF_CONFIG lists."""
+def multi_worker(*, peer_timeout: float = 300.0) -> tf.distribute.Strategy:
+    """All devices of all the processes that the environment variable TF_CONFIG lists.
+
+    Args:
+      peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
+        them the process ends with the exit code LOST_PEER.
+    """
     example = (
         '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
         '"task": {"type": "worker", "index": 0}}'
@@ -73,7 +81,25 @@ def multi_worker() -> tf.distribute.Strategy:
             f"strategy.multi_worker needs TF_CONFIG in the environment of every process, such as "
             f"'{example}' ({type(error).__name__}: {error})"
         ) from error
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    watchdog = threading.Timer(peer_timeout, _give_up, (cluster["cluster"], peer_timeout))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        watchdog.cancel()
+
+
+def _give_up(cluster: dict[str, list[str]], seconds: float) -> None:
+    # From another thread: the main one is inside TensorFlow, which cannot be interrupted.
+    print(
+        f"error: not all of {json.dumps(cluster)} appeared within multi_worker.peer_timeout="
+        f"{seconds:g} seconds: start the same command on every one of them, and check that they "
+        "reach each other",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(LOST_PEER)
 
 
 def tpu(*, name: str = "local") -> tf.distribute.Strategy:
@@ -92,13 +118,51 @@ def tpu(*, name: str = "local") -> tf.distribute.Strategy:
     return tf.distribute.TPUStrategy(resolver)
 
 
+def has_peers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other processes, each with a program of its own, take part."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes what is written once."""
     resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not has_peers(strategy):
         return True
     has_chief = "chief" in resolver.cluster_spec().jobs
     return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
+
+
+def any_process(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
+    """A function of a flag that is true, on every process, if it was on any of them.
+
+    Every process must call it as often as the others do.
+    """
+    total = _sum_over_replicas(strategy)
+    return lambda flag: bool(total(int(flag)))
+
+
+def all_equal(strategy: tf.distribute.Strategy, number: int) -> bool:
+    """Whether all processes have the same `number`, 0 <= number < 2**32; all get the answer."""
+    total = _sum_over_replicas(strategy)
+    # Where numbers differ, some process has one that is not the mean; that one tells the rest.
+    return not total(int(total(number) != number * strategy.num_replicas_in_sync))
+
+
+def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[int], int]:
+    """A function of a number of this process: the sum of what each replica's process gave it."""
+    if not has_peers(strategy):
+        return lambda number: number * strategy.num_replicas_in_sync
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])
+    def total(number: tf.Tensor) -> tf.Tensor:
+        def reduce() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            here = tf.identity(number)  # on the replica's own device
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, here)
+
+        return strategy.experimental_local_results(strategy.run(reduce))[0]
+
+    return lambda number: int(total(tf.constant(number, tf.int64)))
 
 
 def _tpu_expected() -> bool:

@@ -89,3 +89,31 @@ def test_a_damaged_or_wrong_archive_is_refused_by_name(archives, tmp_path, damag
     with pytest.raises(TrainerError, match=expected):
         idx.prepare("mnist", copies, tmp_path / "data")
     assert not (tmp_path / "data" / "mnist").exists()
+
+
+@pytest.fixture(scope="module")
+def prepared(archives, tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("data")
+    idx.prepare("mnist", archives / "mnist", data_dir)
+    return data_dir
+
+
+@pytest.mark.archives
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "no info"])
+def test_an_incomplete_prepared_dataset_is_one_line(prepared, tmp_path, damage):
+    data_dir = shutil.copytree(prepared, tmp_path / "data")
+    pattern = "dataset_info.json" if damage == "no info" else "*train*record*"
+    (victim,) = (data_dir / "mnist" / "3.0.1").glob(pattern)
+    data = bytearray(victim.read_bytes())
+    if damage == "missing":
+        victim.unlink()
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+        victim.write_bytes(data)
+    else:
+        victim.write_bytes(data[: len(data) // 2])
+    with pytest.raises(
+        TrainerError, match=r"mnist.* is incomplete or damaged \(.*\): remove it"
+    ) as e:
+        tfds_source.mnist(data_dir=str(data_dir)).load("train")
+    assert "\n" not in str(e.value) and "{{" not in str(e.value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 import requests
+import tensorflow as tf
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
 
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
@@ -32,7 +35,11 @@ def from_builder(name: str, *, data_dir: str | None = None) -> Dataset:
       name: The builder's name, such as "mnist".
       data_dir: Where TFDS keeps prepared datasets; by default its own choice.
     """
-    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except json_format.ParseError as error:
+        root = data_dir or tfds.core.constants.DATA_DIR
+        raise _incomplete(f"{root}/{name}", error) from error
     features = builder.info.features
     spec = DatasetSpec(
         name,
@@ -43,11 +50,21 @@ def from_builder(name: str, *, data_dir: str | None = None) -> Dataset:
     def load(split: str) -> Examples:
         if not builder.is_prepared():
             _prepare(builder)
-        # One batch of everything, files unshuffled: the same order on every machine.
-        whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        try:
+            # One batch of everything, files unshuffled: the same order on every machine.
+            whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        except (tf.errors.OpError, OSError) as error:
+            raise _incomplete(builder.data_path, error) from error
         return Examples(whole["image"], whole["label"].astype(np.int32))
 
     return Dataset(spec, load)
+
+
+def _incomplete(path: object, error: Exception) -> TrainerError:
+    reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0][:200]
+    return TrainerError(
+        f"{path} is incomplete or damaged ({reason}): remove it and prepare the dataset again"
+    )
 
 
 def _prepare(builder: tfds.core.DatasetBuilder) -> None:

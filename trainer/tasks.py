@@ -1,0 +1,237 @@
+"""What can be done with a run: train it, generate from it, or only say what it would be."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from trainer import actions, config, identity, lock, loop, strategy, summaries
+from trainer.checkpoints import Checkpoints
+from trainer.data.dataset import DatasetSpec
+from trainer.data.pipeline import denormalise
+from trainer.errors import LostPeerError, TrainerError
+from trainer.gan import GanTrainer
+
+# What TensorFlow's collectives raise, depending on the moment, when a process is lost.
+_PEER_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+    tf.errors.DeadlineExceededError,
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of one run, built and wired, and its schedule in steps."""
+
+    trainer: GanTrainer
+    spec: DatasetSpec
+    real_images: np.ndarray
+    """uint8 [up to num_samples, H, W, C], to look at."""
+    model_dir: str
+    num_steps: int
+    steps_per_loop: int
+    checkpoint_every: int
+    sample_every: int
+    num_samples: int
+    keep_checkpoints: int
+
+    @property
+    def chief(self) -> bool:
+        return strategy.is_chief(self.trainer.strategy)
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return int(self.trainer.step.numpy())
+
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(
+            self.trainer.checkpoint_items,
+            self.model_dir,
+            keep=self.keep_checkpoints,
+            chief=self.chief,
+        )
+
+    def identity(self) -> identity.Identity:
+        return identity.describe(
+            self.spec,
+            self.trainer.order.num_examples,
+            self.trainer.latent_dim,
+            self.trainer.generator,
+            self.trainer.discriminator,
+        )
+
+
+def print_plan(run: Run) -> int:
+    """--dry_run: says what would be trained, where and for how long."""
+    trainer = run.trainer
+    devices = trainer.strategy.extended.worker_devices
+    replicas = trainer.strategy.num_replicas_in_sync
+    rows = {
+        "strategy": f"{type(trainer.strategy).__name__} on {', '.join(devices)}",
+        "replicas": f"{replicas}, {trainer.replica_batch_size} examples each",
+        "data": f"{run.spec.name}, {trainer.order.num_examples} images of {run.spec.image_shape}",
+        "generator": f"{trainer.generator.count_params():,} parameters",
+        "discriminator": f"{trainer.discriminator.count_params():,} parameters",
+        "steps": f"{run.num_steps:,} of {trainer.batch_size} images "
+        f"({run.num_steps / trainer.order.steps_per_epoch:.4g} epochs), "
+        f"{run.steps_per_loop} a call",
+        "model_dir": run.model_dir,
+    }
+    for name, value in rows.items():
+        print(f"{name:14} {value}")
+    return 0
+
+
+def generate(run: Run, *, output: str) -> int:
+    """--mode=generate: a grid of samples of the newest checkpoint, as a PNG file."""
+    if not run.checkpoints().restore():
+        raise TrainerError(
+            f"--model_dir={run.model_dir} holds no checkpoint; train first, or name another run"
+        )
+    images = run.trainer.sample(run.trainer.latents(run.num_samples))
+    summaries.write_png(output, summaries.image_grid(denormalise(images)))
+    print(f"{run.num_samples} samples of step {run.step}: {output}")
+    return 0
+
+
+def run_training(run: Run) -> int:
+    """--mode=train: trains, or resumes, in model_dir.
+
+    Returns:
+      0, or 128 + the signal's number where a signal asked it to stop (saved first).
+
+    Raises:
+      TrainerError: if the run in model_dir is of another model or dataset, or training failed.
+    """
+    checkpoints = run.checkpoints()
+    with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
+        if run.chief:
+            tf.io.gfile.makedirs(f"{run.model_dir}/samples")
+            stack.enter_context(lock.held(run.model_dir))
+            identity.check(run.model_dir, run.identity())
+        _require_one_config(run.trainer.strategy)
+        if checkpoints.restore():
+            logging.info("resuming %s at step %d", run.model_dir, run.step)
+        if run.step >= run.num_steps:
+            print(
+                f"{run.model_dir} is trained to step {run.step} already; raise train.num_epochs "
+                "or train.num_steps to go on"
+            )
+            return 0
+        return _train(run, checkpoints, stack)
+
+
+def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> int:
+    """From the step restored to the last, or to a signal; returns the exit code."""
+    stop = actions.StopRequest()
+    anyone_stops = strategy.any_process(run.trainer.strategy)
+    pace = actions.Pace(run.trainer.batch_size, run.num_steps)
+    sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
+    every = [
+        loop.Every(pace),
+        loop.Every(lambda step, metrics: checkpoints.save(), run.checkpoint_every),
+    ]
+    if run.chief:
+        every += _watch(run, pace, sample, stack)
+    else:
+        every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
+    with stop.listening(), _last_checkpoint_named(checkpoints):
+        loop.run(
+            run.trainer.train,
+            step=run.step,
+            last_step=run.num_steps,
+            steps_per_loop=run.steps_per_loop,
+            actions=every,
+            should_stop=lambda: anyone_stops(stop()),
+        )
+    if run.step < run.num_steps:
+        number = stop.signal or signal.SIGTERM  # of another process, which told this one
+        print(
+            f"Stopped by {number.name} at step {run.step} of {run.num_steps}, saved in "
+            f"{run.model_dir}. The same command resumes there."
+        )
+        return 128 + number
+    if run.chief:
+        print(
+            f"Trained to step {run.step}. Samples: {run.model_dir}/samples, checkpoints: "
+            f"{run.model_dir}/checkpoints, curves: tensorboard --logdir={run.model_dir}"
+        )
+    return 0
+
+
+def _require_one_config(distribution: tf.distribute.Strategy) -> None:
+    """Refuses to train where the processes were started with different configs."""
+    if not strategy.all_equal(distribution, zlib.crc32(config.text().encode())):
+        resolver = distribution.cluster_resolver
+        raise TrainerError(
+            f"{resolver.task_type} {resolver.task_id} and the others were started with different "
+            "configs; give every process the same --gin_file and --gin_param"
+        )
+
+
+@contextlib.contextmanager
+def _last_checkpoint_named(checkpoints: Checkpoints) -> Iterator[None]:
+    try:
+        yield
+    except TrainerError as error:
+        raise TrainerError(f"{error}. {_kept(checkpoints)}") from error
+
+
+@contextlib.contextmanager
+def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
+    """Turns what the machines do to a run into one line that says what was saved."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((x for x in lines if x != "Graph execution error:"), "no reason given")[:300]
+        if isinstance(error, _PEER_ERRORS) and strategy.has_peers(run.trainer.strategy):
+            raise LostPeerError(
+                f"another process of this run is gone ({reason}); start the same command on all "
+                f"of them again to resume. {_kept(checkpoints)}"
+            ) from error
+        raise TrainerError(
+            f"{run.model_dir} cannot be written or read ({reason}); free space or permit writing "
+            f"there, then start the same command again. {_kept(checkpoints)}"
+        ) from error
+
+
+def _kept(checkpoints: Checkpoints) -> str:
+    return f"Last good checkpoint: {checkpoints.latest or 'none was saved yet'}"
+
+
+def _watch(
+    run: Run,
+    pace: actions.Pace,
+    sample: Callable[[], np.ndarray],
+    stack: contextlib.ExitStack,
+) -> list[loop.Every]:
+    """What the chief alone writes: config and real images now, scalars and samples as it goes."""
+    config.save(run.model_dir)
+    writer = summaries.EventWriter(run.model_dir)
+    stack.callback(writer.close)
+    writer.text(run.step, "config", "```\n" + config.text() + "\n```")
+    if not tf.io.gfile.exists(real_path := f"{run.model_dir}/samples/real.png"):
+        real = summaries.image_grid(run.real_images)
+        writer.image(run.step, "real", real)
+        summaries.write_png(real_path, real)
+    samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
+    progress = actions.Progress(pace, run.step, run.num_steps)
+    stack.callback(progress.close)
+    return [
+        loop.Every(actions.Scalars(writer, pace)),
+        loop.Every(samples, run.sample_every),
+        loop.Every(progress),
+    ]
