@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -15,54 +13,19 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests_support import (
+    assert_same,
+    checkpoint,
+    command,
+    environment,
+    error_line,
+    free_ports,
+    run,
+)
 
 SMALL = ["--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=2"]
 SMALL += ["--gin_param=train.sample_every=4", "--gin_param=train.checkpoint_every=3"]
 DIGITS = ["--gin_file=digits.gin", *SMALL]
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "trainer.main", *arguments]
-
-
-def environment(**changes):
-    return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | changes
-
-
-def run(*arguments, code=0, cwd=None, **changes):
-    """Runs the trainer to its end; returns what it printed, and what it logged."""
-    done = subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=cwd,
-        env=environment(**changes),
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
-
-
-def error_line(*arguments, code=1, **settings):
-    """The one line that a refused run prints."""
-    _, log = run(*arguments, code=code, **settings)
-    line = log.splitlines()[-1]
-    assert line.startswith("error: ")
-    return line
-
-
-def checkpoint(model_dir, step):
-    """Every tensor of a checkpoint, by name."""
-    reader = tf.train.load_checkpoint(str(model_dir / "checkpoints" / f"step-{step}"))
-    names = reader.get_variable_to_shape_map()
-    return {n: reader.get_tensor(n) for n in names if not n.startswith(("_", "save_counter"))}
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -252,20 +215,10 @@ def test_without_tensorflow_it_names_the_flavours():
     assert line.startswith("error: TensorFlow is not installed") and "gan-trainer[cpu]" in line
 
 
-def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("localhost", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 def test_two_workers_train_as_one_process_does(trained, tmp_path):
     """Real processes over loopback; only the first writes to model_dir."""
     expected_dir, _, _ = trained
-    workers = [f"localhost:{port}" for port in _free_ports(2)]
+    workers = [f"localhost:{port}" for port in free_ports(2)]
     arguments = [*DIGITS, "--gin_file=hardware/multi_worker.gin", f"--model_dir={tmp_path}"]
     processes = []
     for index in range(2):

@@ -6,17 +6,18 @@ is called once, first.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from absl import logging
 
-from trainer.errors import LOST_PEER, TrainerError
+from trainer.errors import TrainerError
 
 
 def auto() -> tf.distribute.Strategy:
@@ -67,7 +68,7 @@ def multi_worker(*, peer_timeout: float = 300.0) -> tf.distribute.Strategy:
 
     Args:
       peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
-        them the process ends with the exit code LOST_PEER.
+        them the process says so and ends by SIGALRM, which a shell reports as 142.
     """
     example = (
         '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
@@ -81,25 +82,36 @@ def multi_worker(*, peer_timeout: float = 300.0) -> tf.distribute.Strategy:
             f"strategy.multi_worker needs TF_CONFIG in the environment of every process, such as "
             f"'{example}' ({type(error).__name__}: {error})"
         ) from error
-    watchdog = threading.Timer(peer_timeout, _give_up, (cluster["cluster"], peer_timeout))
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    finally:
-        watchdog.cancel()
-
-
-def _give_up(cluster: dict[str, list[str]], seconds: float) -> None:
-    # From another thread: the main one is inside TensorFlow, which cannot be interrupted.
-    print(
-        f"error: not all of {json.dumps(cluster)} appeared within multi_worker.peer_timeout="
-        f"{seconds:g} seconds: start the same command on every one of them, and check that they "
-        "reach each other",
-        file=sys.stderr,
-        flush=True,
+    message = (
+        f"error: not all of {json.dumps(cluster['cluster'])} appeared within "
+        f"multi_worker.peer_timeout={peer_timeout:g} seconds: start the same command on every one "
+        "of them, and check that they reach each other"
     )
-    os._exit(LOST_PEER)
+    with _ended_after(peer_timeout, message):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+# Outside this process, which TensorFlow does not leave, not even for another thread, while it waits
+# for peers. The end of standard input says that the wait is over, or this process.
+_WATCHDOG = """
+import os, select, signal, sys
+if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
+    print(sys.argv[2], file=sys.stderr, flush=True)
+    os.kill(os.getppid(), signal.SIGALRM)
+"""
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float, message: str) -> Iterator[None]:
+    """Ends this process with `message` and SIGALRM if the block takes longer than `seconds`."""
+    watchdog = subprocess.Popen(
+        [sys.executable, "-I", "-c", _WATCHDOG, str(seconds), message], stdin=subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        watchdog.stdin.close()
+        watchdog.wait()
 
 
 def tpu(*, name: str = "local") -> tf.distribute.Strategy:

@@ -1,0 +1,93 @@
+"""Trains every case of test_invariance.py on one layout of replicas; run as a process of its own.
+
+    python invariance_worker.py LAYOUT OUTPUT_DIR
+
+LAYOUT is a number of virtual CPU replicas, or "workers" for the processes of TF_CONFIG. For each
+case, the chief writes OUTPUT_DIR/CASE.npz: all weights, optimizer slots and metrics.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+import numpy as np
+import sklearn.datasets
+
+import trainer  # noqa: F401  sets Keras's backend
+
+import keras  # isort: skip
+
+from trainer import losses, optimizers, strategy
+from trainer.gan import GanTrainer
+from trainer.models import article, chatgpt
+
+BATCH_SIZE = 16
+NUM_STEPS = 20
+
+# What ships, each a line: what differs from the article's GAN, and the dtype.
+CASES = {
+    "article": {},
+    "norm_first": {"generator": article.norm_first_generator},
+    "upsampling": {"generator": article.upsampling_generator},
+    "chatgpt": {"generator": chatgpt.generator, "discriminator": chatgpt.discriminator},
+    "soft_noisy_labels": {
+        "loss": losses.binary_cross_entropy(real_label=0.9, flip_probability=0.1)
+    },
+    "article_float32": {"dtype": "float32"},
+    # Not invariant, by its very meaning: it shows that the battery can tell.
+    "batch_norm_per_replica": {
+        "generator": functools.partial(article.generator, synchronized=False)
+    },
+}
+
+
+def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
+    """The state and the metrics after NUM_STEPS steps of one case."""
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    images = sklearn.datasets.load_digits().images[:500, :, :, np.newaxis] * 255 / 16
+    settings = {
+        "generator": article.generator,
+        "discriminator": article.discriminator,
+        "loss": losses.binary_cross_entropy(),
+        "generator_optimizer": optimizers.adam,
+        "discriminator_optimizer": optimizers.adam,
+    }
+    gan = GanTrainer(
+        strategy=distribution,
+        images=images.astype(np.uint8),
+        latent_dim=50,
+        batch_size=BATCH_SIZE,
+        seed=0,
+        **(settings | changes),
+    )
+    metrics = gan.train(NUM_STEPS)
+    items = gan.checkpoint_items
+    return {
+        "weights": _vector([*gan.generator.variables, *gan.discriminator.variables]),
+        "slots": _vector(items["generator_optimizer"][1:] + items["discriminator_optimizer"][1:]),
+        "samples": gan.sample(gan.latents(8)),
+        "metrics": np.array(list(metrics.values())),
+    }
+
+
+def _vector(variables) -> np.ndarray:
+    return np.concatenate([v.numpy().ravel() for v in variables])
+
+
+def main(layout: str, output: str) -> None:
+    """Runs all cases on one layout."""
+    if layout == "workers":
+        distribution = strategy.multi_worker()
+    else:
+        distribution = strategy.mirrored(virtual_cpus=int(layout))
+    for name, case in CASES.items():
+        result = train(distribution, **case)
+        if strategy.is_chief(distribution):
+            np.savez(Path(output) / f"{name}.npz", **result)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

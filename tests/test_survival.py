@@ -1,0 +1,318 @@
+"""Interruptions and faults, on real processes: what was saved is never lost, and nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests_support import (
+    assert_same,
+    checkpoint,
+    command,
+    environment,
+    error_line,
+    free_ports,
+    run,
+)
+
+from trainer.errors import LOST_PEER
+
+pytestmark = pytest.mark.slow
+
+LAUNCHER = Path(__file__).parents[1] / "scripts" / "launch_workers.py"
+STEPS = 240
+RUN = ["--gin_file=digits.gin", "--gin_param=train.batch_size=8", "--gin_param=train.num_samples=4"]
+RUN += [f"--gin_param=train.num_steps={STEPS}", "--gin_param=train.sample_every=0"]
+OFTEN = ["--gin_param=train.checkpoint_every=4", "--gin_param=train.steps_per_loop=2"]
+
+
+def saved_steps(model_dir):
+    state = tf.train.get_checkpoint_state(str(model_dir / "checkpoints"))
+    paths = state.all_model_checkpoint_paths if state else []
+    return [int(path.rsplit("-", 1)[1]) for path in paths]
+
+
+def wait_for(condition, seconds=90.0, pause=0.002):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(pause)
+
+
+def start(*arguments, **changes):
+    return subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(**changes),
+    )
+
+
+def start_workers(*arguments, count=2, each=lambda index: []):
+    """Worker processes over loopback; `each(index)` adds arguments to one of them."""
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(count)]}
+    workers = []
+    for index in range(count):
+        config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+        workers.append(
+            start(
+                *arguments,
+                "--gin_file=hardware/multi_worker.gin",
+                *each(index),
+                TF_CONFIG=json.dumps(config),
+            )
+        )
+    return workers
+
+
+def finish(processes, seconds=120):
+    try:
+        return [process.communicate(timeout=seconds)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    """The same run, in other calls and checkpoints, that nothing interrupts."""
+    model_dir = tmp_path_factory.mktemp("never_stopped")
+    run(*RUN, f"--model_dir={model_dir}")
+    return model_dir
+
+
+def assert_ended_the_same(model_dir, expected_dir):
+    assert_same(checkpoint(model_dir, STEPS), checkpoint(expected_dir, STEPS))
+    name = f"samples/step_{STEPS:07d}.png"
+    assert (model_dir / name).read_bytes() == (expected_dir / name).read_bytes()
+
+
+@pytest.mark.xdist_group("survival")
+def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
+    """Six SIGKILLs: three at random times, three in the middle of saving a checkpoint."""
+    delays = random.Random(0)
+    directory = tmp_path / "checkpoints"
+    stopped_at = []
+    for kill in range(6):
+        before = saved_steps(tmp_path)
+        process = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+        wait_for(lambda before=before: saved_steps(tmp_path) != before)
+        if kill % 2:
+            time.sleep(delays.uniform(0, 1))
+        else:  # TensorFlow writes under a temporary name first
+            wait_for(lambda: any(directory.glob("*temp*")), pause=0)
+        process.kill()
+        finish([process])
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+        stopped_at.append(saved_steps(tmp_path)[-1])
+    assert stopped_at == sorted(stopped_at) and 0 < stopped_at[0] < stopped_at[-1] < STEPS
+    run(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    assert_ended_the_same(tmp_path, never_stopped)
+
+
+@pytest.mark.xdist_group("workers")
+def test_workers_killed_and_started_again_end_as_if_never_stopped(tmp_path):
+    """The launcher starts all again when one dies, and the two runs agree to the last bit."""
+    expected, _ = launch(*RUN, f"--model_dir={tmp_path / 'a'}")
+    assert expected == 0
+    launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path / 'b'}")
+    for kill in range(2):
+        before = saved_steps(tmp_path / "b")
+        wait_for(lambda before=before: saved_steps(tmp_path / "b") not in (before, []))
+        victims = trainers_of(tmp_path / "b")
+        assert len(victims) == 2
+        os.kill(victims[kill], signal.SIGKILL)
+        wait_for(lambda v=victims: not set(v) & set(trainers_of(tmp_path / "b")))
+    (out,) = finish([launcher], 240)
+    assert launcher.returncode == 0, out
+    assert out.count("starting all again from the last checkpoint") == 2
+    assert re.search(rf"\[worker 1\] .*resuming {tmp_path / 'b'} at step \d+", out)
+    assert_ended_the_same(tmp_path / "b", tmp_path / "a")
+    assert not trainers_of(tmp_path)
+
+
+def start_launcher(*arguments, flags=()):
+    return subprocess.Popen(
+        [sys.executable, LAUNCHER, "--num_workers=2", *flags, "--", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
+
+
+def launch(*arguments, flags=()):
+    launcher = start_launcher(*arguments, flags=flags)
+    (out,) = finish([launcher], 240)
+    return launcher.returncode, out
+
+
+def trainers_of(model_dir):
+    """Process ids of the trainers on a model_dir below this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if "trainer.main" in words and any(f"--model_dir={model_dir}" in word for word in words):
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+@pytest.mark.xdist_group("workers")
+def test_a_killed_launcher_leaves_no_process(tmp_path):
+    launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    launcher.kill()
+    wait_for(lambda: not trainers_of(tmp_path), seconds=10)
+    finish([launcher])
+
+
+@pytest.mark.xdist_group("workers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_launcher_passes_a_stop_on(tmp_path, number):
+    launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    launcher.send_signal(number)
+    (out,) = finish([launcher])
+    assert launcher.returncode == 128 + number, out
+    assert len(re.findall(r"\[worker [01]\] Stopped by SIG(TERM|INT) at step (\d+)", out)) == 2
+    assert not trainers_of(tmp_path)
+
+
+@pytest.mark.xdist_group("workers")
+def test_workers_that_die_at_once_are_given_up(tmp_path):
+    arguments = ["--gin_file=digits.gin", f"--model_dir={tmp_path}", "--gin_param=train.num_step=1"]
+    code, out = launch(*arguments)
+    assert code == 1 and "did you mean num_steps" in out and "starting all again" not in out
+
+
+@pytest.mark.xdist_group("workers")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
+    """As a cloud preempts a machine: all save the same step, within seconds, and exit with 143."""
+    workers = start_workers(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    workers[victim].terminate()
+    sent = time.monotonic()
+    outs = finish(workers)
+    assert time.monotonic() - sent < 5
+    assert [worker.returncode for worker in workers] == [143, 143], outs
+    steps = [int(re.search(r"Stopped by SIGTERM at step (\d+)", out)[1]) for out in outs]
+    assert steps[0] == steps[1] == saved_steps(tmp_path)[-1] < STEPS
+
+
+@pytest.mark.xdist_group("workers")
+def test_a_lost_worker_is_reported_by_the_others(tmp_path):
+    workers = start_workers(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    workers[1].kill()
+    outs = finish(workers)
+    assert workers[0].returncode == LOST_PEER, outs[0]
+    assert re.search(r"^error: another process of this run is gone \(.*checkpoints/step-\d+$",
+                     outs[0], re.MULTILINE)  # fmt: skip
+    assert "Traceback" not in outs[0]
+
+
+@pytest.mark.xdist_group("workers")
+def test_a_missing_peer_is_not_awaited_for_ever(tmp_path):
+    ports = free_ports(2)
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    config = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+    worker = start(
+        *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
+        "--gin_param=multi_worker.peer_timeout=3.0",
+        TF_CONFIG=json.dumps(config),
+    )
+    (out,) = finish([worker], 60)
+    assert worker.returncode == -signal.SIGALRM, out
+    (line,) = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert f"localhost:{ports[1]}" in line and "peer_timeout=3 seconds" in line
+
+
+@pytest.mark.xdist_group("workers")
+def test_workers_with_different_configs_are_refused(tmp_path):
+    workers = start_workers(
+        *(*RUN, f"--model_dir={tmp_path}"), each=lambda i: [f"--gin_param=train.seed={i}"]
+    )
+    outs = finish(workers)
+    assert [worker.returncode for worker in workers] == [1, 1], outs
+    for out in outs:
+        assert "were started with different configs; give every process the same" in out
+    assert not saved_steps(tmp_path)
+
+
+@pytest.mark.xdist_group("survival")
+def test_sigterm_on_virtual_replicas(tmp_path):
+    process = start(
+        *(*RUN, *OFTEN, f"--model_dir={tmp_path}", "--gin_file=hardware/mirrored.gin"),
+        "--gin_param=mirrored.virtual_cpus=2",
+    )
+    wait_for(lambda: saved_steps(tmp_path))
+    process.terminate()
+    sent = time.monotonic()
+    (out,) = finish([process])
+    assert time.monotonic() - sent < 5
+    assert process.returncode == 143, out
+    assert f"Stopped by SIGTERM at step {saved_steps(tmp_path)[-1]} of {STEPS}" in out
+
+
+@pytest.mark.xdist_group("survival")
+def test_two_trainers_on_one_model_dir(tmp_path):
+    first = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    line = error_line(*RUN, f"--model_dir={tmp_path}")
+    assert f"{tmp_path} is in use by process {first.pid} on " in line
+    first.terminate()
+    (out,) = finish([first])
+    assert first.returncode == 143, out
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 12 MB, which two checkpoints of 6 MB fill."""
+    if os.geteuid():
+        pytest.skip("mounting a small file system takes root")
+    path = tmp_path / "small"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", path], check=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.xdist_group("survival")
+def test_a_full_disk_keeps_what_was_saved(small_disk):
+    line = error_line(*RUN, *OFTEN, f"--model_dir={small_disk}")
+    assert re.search(rf"{small_disk} cannot be written .*[Nn]o space left.*free space", line)
+    (step,) = re.findall(r"Last good checkpoint: .*/step-(\d+)$", line)
+    assert checkpoint(small_disk, int(step))["step/.ATTRIBUTES/VARIABLE_VALUE"] == int(step)
+
+
+@pytest.mark.xdist_group("survival")
+def test_a_read_only_directory_is_one_line(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    line = error_line(*RUN, f"--model_dir={small_disk / 'run'}")
+    assert re.search(rf"{small_disk}/run cannot be written .*Read-only file system", line)
+
+
+@pytest.mark.xdist_group("survival")
+def test_a_half_written_event_file_does_no_harm(tmp_path):
+    short = [*RUN, f"--model_dir={tmp_path}"]
+    run(*short, "--gin_param=train.num_steps=4")
+    (events,) = tmp_path.glob("events.*")
+    events.write_bytes(events.read_bytes()[:-7])
+    run(*short, "--gin_param=train.num_steps=8", "--gin_param=train.steps_per_loop=2")
+    accumulator = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    assert {6, 8} <= {event.step for event in accumulator.Tensors("loss/generator")}

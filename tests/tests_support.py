@@ -1,0 +1,67 @@
+"""What several test modules share: the trainer as a process, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "trainer.main", *arguments]
+
+
+def environment(**changes):
+    return os.environ | {"CUDA_VISIBLE_DEVICES": ""} | changes
+
+
+def run(*arguments, code=0, cwd=None, **changes):
+    """Runs the trainer to its end; returns what it printed, and what it logged."""
+    done = subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        env=environment(**changes),
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def error_line(*arguments, code=1, **settings):
+    """The one line that a refused run prints."""
+    _, log = run(*arguments, code=code, **settings)
+    line = log.splitlines()[-1]
+    assert line.startswith("error: ")
+    return line
+
+
+def checkpoint(model_dir, step):
+    """Every tensor of a checkpoint, by name."""
+    reader = tf.train.load_checkpoint(str(Path(model_dir) / "checkpoints" / f"step-{step}"))
+    names = reader.get_variable_to_shape_map()
+    return {n: reader.get_tensor(n) for n in names if not n.startswith(("_", "save_counter"))}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def free_ports(count):
+    """Ports of the loopback interface that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
