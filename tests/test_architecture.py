@@ -75,3 +75,19 @@ def test_files_and_functions_are_small(name):
             docstring = ast.get_docstring(node, clean=False) or ""
             length = node.end_lineno - node.lineno - docstring.count("\n")
             assert length <= 60, f"{name}.{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_that_is_read_can_run_code(name):
+    """No format that executes what it holds: TensorFlow's checkpoints, JSON, PNG and text only."""
+    forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    calls = {"eval", "exec", "load_model", "load_weights", "Lambda", "model_from_json"}
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            assert not forbidden & {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module.split(".")[0] not in forbidden
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            assert called not in calls, f"{name}:{node.lineno} calls {called}"
+            assert all(keyword.arg != "allow_pickle" for keyword in node.keywords)

@@ -73,9 +73,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", INVARIANT)
-@pytest.mark.parametrize(
-    "layout", [pytest.param(x, marks=pytest.mark.xdist_group(x)) for x in LAYOUTS[1:]]
-)
+@pytest.mark.parametrize("layout", LAYOUTS[1:])
 def test_the_answer_is_one_replicas(results, layout, case):
     ours, expected = results(layout, case), results(LAYOUTS[0], case)
     bound = BOUNDS[str(expected["weights"].dtype)]
@@ -84,7 +82,6 @@ def test_the_answer_is_one_replicas(results, layout, case):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("4")
 def test_the_battery_can_tell(results):
     """Statistics over each replica's share are another computation, and read as one."""
     name = "batch_norm_per_replica"

@@ -188,7 +188,8 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=train.num_steps='x'"], "num_steps='x' must be"),
         (["--gin_file=digits.gin", "--gin_file=hardware/mirrored.gin"], "found no GPU"),
         (["--gin_file=digits.gin", "--gin_file=hardware/tpu.gin"], "no TPU answers"),
-        (["--gin_file=digits.gin", "--gin_file=hardware/multi_worker.gin"], "needs TF_CONFIG"),
+        (["--gin_file=digits.gin", "--gin_file=hardware/multi_worker.gin"], "needs a cluster"),
+        (["--gin_file=digits.gin", "--gin_file=hardware/slurm.gin"], "needs a cluster"),
         (["--gin_file=digits.gin", "--mode=generate"], "holds no checkpoint; train first"),
     ],
 )

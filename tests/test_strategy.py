@@ -63,9 +63,9 @@ def test_multi_worker_without_a_cluster_shows_one(monkeypatch, value):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if value is not None:
         monkeypatch.setenv("TF_CONFIG", value)
-    with pytest.raises(TrainerError, match=r'needs TF_CONFIG .*\{"cluster": \{"worker"') as caught:
+    with pytest.raises(TrainerError, match=r'needs a cluster: TF_CONFIG .*"worker"') as caught:
         strategy.multi_worker()
-    example = str(caught.value).split("such as '")[1].split("' (")[0]
+    example = str(caught.value).split("such as '")[1].split("', or")[0]
     assert json.loads(example)["task"]["index"] == 0
 
 

@@ -98,7 +98,6 @@ def assert_ended_the_same(model_dir, expected_dir):
     assert (model_dir / name).read_bytes() == (expected_dir / name).read_bytes()
 
 
-@pytest.mark.xdist_group("survival")
 def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
     """Six SIGKILLs: three at random times, three in the middle of saving a checkpoint."""
     delays = random.Random(0)
@@ -121,7 +120,6 @@ def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
     assert_ended_the_same(tmp_path, never_stopped)
 
 
-@pytest.mark.xdist_group("workers")
 def test_workers_killed_and_started_again_end_as_if_never_stopped(tmp_path):
     """The launcher starts all again when one dies, and the two runs agree to the last bit."""
     expected, _ = launch(*RUN, f"--model_dir={tmp_path / 'a'}")
@@ -171,7 +169,6 @@ def trainers_of(model_dir):
     return sorted(found)
 
 
-@pytest.mark.xdist_group("workers")
 def test_a_killed_launcher_leaves_no_process(tmp_path):
     launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
@@ -180,7 +177,6 @@ def test_a_killed_launcher_leaves_no_process(tmp_path):
     finish([launcher])
 
 
-@pytest.mark.xdist_group("workers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_launcher_passes_a_stop_on(tmp_path, number):
     launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path}")
@@ -192,14 +188,30 @@ def test_the_launcher_passes_a_stop_on(tmp_path, number):
     assert not trainers_of(tmp_path)
 
 
-@pytest.mark.xdist_group("workers")
 def test_workers_that_die_at_once_are_given_up(tmp_path):
     arguments = ["--gin_file=digits.gin", f"--model_dir={tmp_path}", "--gin_param=train.num_step=1"]
     code, out = launch(*arguments)
     assert code == 1 and "did you mean num_steps" in out and "starting all again" not in out
 
 
-@pytest.mark.xdist_group("workers")
+def test_restarts_are_bounded_and_cores_are_shared_out(tmp_path):
+    launcher = start_launcher(*RUN, f"--model_dir={tmp_path}", flags=["--max_restarts=1"])
+    for _ in range(2):
+        wait_for(lambda: len(trainers_of(tmp_path)) == 2)
+        workers = trainers_of(tmp_path)
+        shares = [os.sched_getaffinity(worker) for worker in workers]
+        if len(os.sched_getaffinity(0)) > 1:
+            assert not shares[0] & shares[1]
+        assert shares[0] | shares[1] == os.sched_getaffinity(0)
+        os.kill(workers[0], signal.SIGKILL)
+        os.kill(workers[1], signal.SIGKILL)
+        wait_for(lambda gone=workers: not set(gone) & set(trainers_of(tmp_path)))
+    (out,) = finish([launcher])
+    assert launcher.returncode not in (0, None)
+    assert out.count("starting all again from the last checkpoint") == 1
+    assert "error: gave up after 1 restarts" in out
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
     """As a cloud preempts a machine: all save the same step, within seconds, and exit with 143."""
@@ -214,7 +226,25 @@ def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
     assert steps[0] == steps[1] == saved_steps(tmp_path)[-1] < STEPS
 
 
-@pytest.mark.xdist_group("workers")
+def test_the_tasks_of_a_slurm_step_are_workers(tmp_path):
+    """Slurm itself is not here; the variables that it gives to two tasks on one node are."""
+    step = {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_TASKS": "2"}
+    step |= {"SLURM_STEP_TASKS_PER_NODE": "2"}
+    port = f"--gin_param=slurm.port_base={free_ports(1)[0]}"
+    tasks = [
+        start(
+            *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/slurm.gin", port),
+            "--gin_param=train.num_steps=4",
+            **step,
+            SLURM_PROCID=str(index),
+        )
+        for index in range(2)
+    ]
+    outs = finish(tasks)
+    assert [task.returncode for task in tasks] == [0, 0], outs
+    assert saved_steps(tmp_path) == [4]
+
+
 def test_a_lost_worker_is_reported_by_the_others(tmp_path):
     workers = start_workers(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
@@ -226,7 +256,6 @@ def test_a_lost_worker_is_reported_by_the_others(tmp_path):
     assert "Traceback" not in outs[0]
 
 
-@pytest.mark.xdist_group("workers")
 def test_a_missing_peer_is_not_awaited_for_ever(tmp_path):
     ports = free_ports(2)
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
@@ -242,7 +271,6 @@ def test_a_missing_peer_is_not_awaited_for_ever(tmp_path):
     assert f"localhost:{ports[1]}" in line and "peer_timeout=3 seconds" in line
 
 
-@pytest.mark.xdist_group("workers")
 def test_workers_with_different_configs_are_refused(tmp_path):
     workers = start_workers(
         *(*RUN, f"--model_dir={tmp_path}"), each=lambda i: [f"--gin_param=train.seed={i}"]
@@ -254,7 +282,6 @@ def test_workers_with_different_configs_are_refused(tmp_path):
     assert not saved_steps(tmp_path)
 
 
-@pytest.mark.xdist_group("survival")
 def test_sigterm_on_virtual_replicas(tmp_path):
     process = start(
         *(*RUN, *OFTEN, f"--model_dir={tmp_path}", "--gin_file=hardware/mirrored.gin"),
@@ -269,7 +296,6 @@ def test_sigterm_on_virtual_replicas(tmp_path):
     assert f"Stopped by SIGTERM at step {saved_steps(tmp_path)[-1]} of {STEPS}" in out
 
 
-@pytest.mark.xdist_group("survival")
 def test_two_trainers_on_one_model_dir(tmp_path):
     first = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
@@ -292,7 +318,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", path], check=True)
 
 
-@pytest.mark.xdist_group("survival")
 def test_a_full_disk_keeps_what_was_saved(small_disk):
     line = error_line(*RUN, *OFTEN, f"--model_dir={small_disk}")
     assert re.search(rf"{small_disk} cannot be written .*[Nn]o space left.*free space", line)
@@ -300,14 +325,12 @@ def test_a_full_disk_keeps_what_was_saved(small_disk):
     assert checkpoint(small_disk, int(step))["step/.ATTRIBUTES/VARIABLE_VALUE"] == int(step)
 
 
-@pytest.mark.xdist_group("survival")
 def test_a_read_only_directory_is_one_line(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     line = error_line(*RUN, f"--model_dir={small_disk / 'run'}")
     assert re.search(rf"{small_disk}/run cannot be written .*Read-only file system", line)
 
 
-@pytest.mark.xdist_group("survival")
 def test_a_half_written_event_file_does_no_harm(tmp_path):
     short = [*RUN, f"--model_dir={tmp_path}"]
     run(*short, "--gin_param=train.num_steps=4")

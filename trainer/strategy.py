@@ -63,32 +63,55 @@ def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(virtual_cpus)])
 
 
-def multi_worker(*, peer_timeout: float = 300.0) -> tf.distribute.Strategy:
-    """All devices of all the processes that the environment variable TF_CONFIG lists.
+def multi_worker(
+    *,
+    cluster_resolver: Callable[[], tf.distribute.cluster_resolver.ClusterResolver] | None = None,
+    peer_timeout: float = 300.0,
+) -> tf.distribute.Strategy:
+    """All devices of all the processes of a cluster.
 
     Args:
+      cluster_resolver: Makes the resolver that knows the cluster, such as Slurm's; by default the
+        environment variable TF_CONFIG names it, as Kubernetes' operators and Vertex AI set it.
       peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
         them the process says so and ends by SIGALRM, which a shell reports as 142.
     """
-    example = (
-        '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
-        '"task": {"type": "worker", "index": 0}}'
-    )
     try:
-        cluster = json.loads(os.environ["TF_CONFIG"])
-        cluster["cluster"]["worker"], cluster["task"]["index"]
-    except (KeyError, TypeError, ValueError) as error:
+        resolver = (cluster_resolver or _tf_config)()
+        cluster = resolver.cluster_spec().as_dict()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainerError(
-            f"strategy.multi_worker needs TF_CONFIG in the environment of every process, such as "
-            f"'{example}' ({type(error).__name__}: {error})"
+            "strategy.multi_worker needs a cluster: TF_CONFIG in the environment of every process, "
+            'such as \'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}\', or hardware/slurm.gin within a Slurm job '
+            f"({type(error).__name__}: {error})"
         ) from error
     message = (
-        f"error: not all of {json.dumps(cluster['cluster'])} appeared within "
+        f"error: not all of {json.dumps(cluster)} appeared within "
         f"multi_worker.peer_timeout={peer_timeout:g} seconds: start the same command on every one "
         "of them, and check that they reach each other"
     )
     with _ended_after(peer_timeout, message):
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def _tf_config() -> tf.distribute.cluster_resolver.ClusterResolver:
+    cluster = json.loads(os.environ["TF_CONFIG"])
+    cluster["cluster"]["worker"], cluster["task"]["index"]  # the least that must be there
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
+def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The cluster of the Slurm job step that this process belongs to, one worker a task.
+
+    Args:
+      port_base: Port of the first task of each node; the others follow.
+    """
+    make = tf.distribute.cluster_resolver.SlurmClusterResolver
+    if tf.config.list_physical_devices("GPU"):
+        return make(port_base=port_base)
+    # It counts tasks by their GPUs, and asks nvidia-smi how many there are: name enough of them.
+    return make(port_base=port_base, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False)
 
 
 # Outside this process, which TensorFlow does not leave, not even for another thread, while it waits
