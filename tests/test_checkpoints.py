@@ -90,6 +90,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, dam
     assert "step-2 cannot be read" in caplog.text
 
 
+def test_a_lost_list_of_checkpoints_loses_no_checkpoint(tmp_path):
+    save_at(tmp_path, [9, 10])
+    (tmp_path / "checkpoints" / "checkpoint").write_text("model_checkpoint_path: ")
+    assert restored(tmp_path) == 10
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    assert restored(tmp_path) == 10
+
+
 def test_only_damaged_checkpoints_is_an_error(tmp_path):
     save_at(tmp_path, [1])
     data_file(tmp_path, 1).write_bytes(b"")

@@ -10,6 +10,8 @@ from absl import logging
 
 from trainer.errors import TrainerError
 
+_NAME = "step"
+
 
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `model_dir/checkpoints`.
@@ -39,7 +41,7 @@ class Checkpoints:
             self._checkpoint,
             self.directory if chief else self._scratch.name,
             max_to_keep=keep,
-            checkpoint_name="step",
+            checkpoint_name=_NAME,
         )
 
     def save(self) -> None:
@@ -55,8 +57,7 @@ class Checkpoints:
         Raises:
           TrainerError: if there are checkpoints, but none can be read.
         """
-        state = tf.train.get_checkpoint_state(self.directory)
-        paths = list(reversed(state.all_model_checkpoint_paths)) if state else []
+        paths = self._paths()
         for path in paths:
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
@@ -78,4 +79,10 @@ class Checkpoints:
     @property
     def latest(self) -> str | None:
         """The path of the newest checkpoint, without its suffixes."""
-        return tf.train.latest_checkpoint(self.directory)
+        return next(iter(self._paths()), None)
+
+    def _paths(self) -> list[str]:
+        """Complete checkpoints, newest first: the index is what TensorFlow writes last."""
+        found = tf.io.gfile.glob(f"{self.directory}/{_NAME}-*.index")
+        paths = [path.removesuffix(".index") for path in found]
+        return sorted(paths, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)

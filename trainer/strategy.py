@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -108,8 +109,8 @@ def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterRes
       port_base: Port of the first task of each node; the others follow.
     """
     make = tf.distribute.cluster_resolver.SlurmClusterResolver
-    if tf.config.list_physical_devices("GPU"):
-        return make(port_base=port_base)
+    if shutil.which("nvidia-smi"):
+        return make(port_base=port_base)  # and each task sees its own GPUs
     # It counts tasks by their GPUs, and asks nvidia-smi how many there are: name enough of them.
     return make(port_base=port_base, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False)
 
