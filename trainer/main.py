@@ -44,7 +44,7 @@ def _worth_reading(record: logging.ABSLLogRecord) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
+    """Returns the exit code; a TrainerError becomes one line and the code that it names."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
@@ -75,6 +75,9 @@ def main(argv: list[str]) -> int:
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before training, or again while it saves
+        print("Stopped at once. What was saved stays; the same command resumes.", file=sys.stderr)
+        return 130
 
 
 def run() -> None:
