@@ -108,7 +108,7 @@ def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
         process = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
         wait_for(lambda before=before: saved_steps(tmp_path) != before)
         if kill % 2:
-            time.sleep(delays.uniform(0, 1))
+            time.sleep(delays.uniform(0, 0.5))
         else:  # TensorFlow writes under a temporary name first
             wait_for(lambda: any(directory.glob("*temp*")), pause=0)
         process.kill()
