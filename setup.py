@@ -20,16 +20,17 @@ setup(
     package_dir={"trainer": "trainer", "trainer.configs": "configs"},
     package_data={"trainer.configs": ["*.gin", "*/*.gin"]},
     install_requires=[
-        "absl-py>=2.0,<3",
+        "absl-py>=2.1,<3",
         "gin-config>=0.5,<0.6",
-        "importlib_resources>=6",  # TFDS 4.9.10 imports it without declaring it
+        "importlib_resources>=6.4",  # TFDS 4.9.10 imports it without declaring it
         "numpy>=2,<3",
-        "pillow>=11",
-        "requests>=2.31,<3",
+        "pillow>=11,<14",
+        "protobuf>=6.31,<8",
+        "requests>=2.32,<3",
         "scikit-learn>=1.5,<2",
         "tensorboard>=2.20,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
-        "tqdm>=4.66,<5",
+        "tqdm>=4.66.5,<5",
     ],
     extras_require={
         "cpu": [  # tensorflow-cpu has wheels for x86 alone; elsewhere tensorflow itself has no CUDA
@@ -38,7 +39,7 @@ setup(
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "tpu": ["tensorflow-tpu>=2.20,<2.21"],
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.12", "setuptools>=70"],
+        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "setuptools>=75"],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
 )

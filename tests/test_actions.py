@@ -66,6 +66,8 @@ def test_progress_logs_at_most_every_so_often_and_at_the_end(clock, caplog):
 
 def test_progress_draws_a_bar_on_a_terminal(clock, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")  # tqdm cuts the bar to the terminal
+    monkeypatch.setenv("LINES", "40")
     pace = actions.Pace(batch_size=128, last_step=100, clock=clock)
     progress = actions.Progress(pace, step=20, last_step=100, clock=clock)
     for step in (60, 100):
