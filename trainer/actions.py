@@ -122,7 +122,10 @@ class Samples:
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM: asks the loop to save and stop; a second Ctrl-C stops at once."""
+    """Ctrl-C or SIGTERM: asks the loop to save and stop; Ctrl-C again stops at once.
+
+    Python sees a signal only between calls on the devices, where two of one call count as one.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

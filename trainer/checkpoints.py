@@ -16,8 +16,8 @@ _NAME = "step"
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `model_dir/checkpoints`.
 
-    TensorFlow writes a checkpoint under a temporary name and renames it, and lists it only
-    afterwards, so that a run killed while saving keeps the ones before.
+    TensorFlow writes a checkpoint under temporary names and renames its index last, so that a run
+    killed while saving keeps the ones before, and an index says that its checkpoint is whole.
 
     Args:
       items: Everything to save, by name; "step" must be among them.
