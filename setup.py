@@ -18,16 +18,23 @@ setup(
     packages=[*find_packages(include=["trainer", "trainer.*"]), "trainer.configs"],
     # The configs stand beside the package in the repository, and inside it in a wheel.
     package_dir={"trainer": "trainer", "trainer.configs": "configs"},
-    package_data={"trainer.configs": ["*.gin", "*/*.gin"]},
+    package_data={
+        "trainer.configs": ["*.gin", "*/*.gin"],
+        "trainer.features": ["weights/*.npz"],
+        "trainer.pages": ["*.html", "*.css"],
+    },
     install_requires=[
         "absl-py>=2.1,<3",
         "gin-config>=0.5,<0.6",
         "importlib_resources>=6.4",  # TFDS 4.9.10 imports it without declaring it
+        "jinja2>=3.1.5,<4",
+        "matplotlib>=3.9,<4",
         "numpy>=2,<3",
         "pillow>=11,<14",
         "protobuf>=6.31,<8",
         "requests>=2.32,<3",
         "scikit-learn>=1.5,<2",
+        "scipy>=1.13,<2",
         "tensorboard>=2.20,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66.5,<5",

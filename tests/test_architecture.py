@@ -12,16 +12,21 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
+ROOMS = ("trainer.data.", "trainer.models.", "trainer.metrics.")
 # From the top down: a module imports only from rows below its own.
 LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.tasks"},
-    {"trainer.gan", "trainer.actions"},
+    {"trainer.gan", "trainer.actions", "trainer.evaluation"},
+    {name for name in MODULES if name.startswith("trainer.features.")}
+    | {name for name in MODULES if name.startswith("trainer.pages.")},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
-    {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"},
-    {name for name in MODULES if name.startswith(("trainer.data.", "trainer.models."))},
-    {"trainer.random", "trainer.data", "trainer.models"},
+    {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
+    | {"trainer.card"},
+    {name for name in MODULES if name.startswith(ROOMS)},
+    {"trainer.random", *(room.removesuffix(".") for room in ROOMS)}
+    | {"trainer.features", "trainer.pages"},
     {"trainer.errors"},
     {"trainer"},
 ]

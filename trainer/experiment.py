@@ -11,6 +11,7 @@ from trainer import losses, optimizers
 from trainer import strategy as strategies
 from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError
+from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 from trainer.tasks import Run
 
@@ -34,6 +35,8 @@ def train(
     keep_checkpoints: int = 3,
     sample_every: int = 500,
     num_samples: int = 64,
+    evaluator: Callable[..., Evaluator] = Evaluator,
+    evaluate_every: int = 0,
     model_dir: str,
     data_dir: str | None = None,
     task: Callable[[Run], int],
@@ -58,6 +61,8 @@ def train(
       keep_checkpoints: How many checkpoints to keep.
       sample_every: Steps between sample grids; 0 for one at the end only.
       num_samples: Images in a sample grid.
+      evaluator: Constructor, (strategy, dataset, data_dir, seed) -> Evaluator.
+      evaluate_every: Steps between evaluation cards while training; 0 for none.
       model_dir: Where the run is, or will be; not a gin setting.
       data_dir: Where prepared datasets are; not a gin setting.
       task: What to do with the run; not a gin setting.
@@ -72,6 +77,7 @@ def train(
     _require_at_least(1, steps_per_loop=steps_per_loop, num_samples=num_samples)
     _require_at_least(1, keep_checkpoints=keep_checkpoints)
     _require_at_least(0, checkpoint_every=checkpoint_every, sample_every=sample_every)
+    _require_at_least(0, evaluate_every=evaluate_every)
     if num_steps is not None:
         _require_at_least(1, num_steps=num_steps)
     distribution = strategy()  # before anything else touches the devices
@@ -103,6 +109,10 @@ def train(
             sample_every=sample_every,
             num_samples=num_samples,
             keep_checkpoints=keep_checkpoints,
+            evaluator=evaluator(
+                strategy=distribution, dataset=source, data_dir=data_dir, seed=seed
+            ),
+            evaluate_every=evaluate_every,
         )
     )
 

@@ -69,7 +69,7 @@ class GanTrainer:
         self.batch_size = batch_size
         self.replica_batch_size = _share(batch_size, strategy.num_replicas_in_sync)
         self.order = BatchOrder(len(images), batch_size, seed)
-        self._seed = seed
+        self.seed = seed
         self._loss = loss
         self._dtype = keras.config.floatx()
 
@@ -132,7 +132,7 @@ class GanTrainer:
 
     def latents(self, count: int) -> tf.Tensor:
         """[count, Z]: fixed latents, the same at every step and in every run of the seed."""
-        keys = random.example_keys(self._seed, "samples", 0, tf.range(count))
+        keys = random.example_keys(self.seed, "samples", 0, tf.range(count))
         return random.normal(keys, [self.latent_dim], self._dtype)
 
     def sample(self, latents: tf.Tensor) -> np.ndarray:
@@ -142,6 +142,10 @@ class GanTrainer:
         would leave the others waiting in their next step.
         """
         return self._run_sample(latents).numpy()
+
+    def fakes(self, keys: tf.Tensor) -> tf.Tensor:
+        """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run."""
+        return self.generator(self._draw_latents(keys), training=False)
 
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
@@ -179,7 +183,7 @@ class GanTrainer:
         real = normalise(tf.gather(images, tf.gather(order, examples)), self._dtype)
 
         def keys(stream: str) -> tf.Tensor:
-            return random.example_keys(self._seed, stream, step, examples)
+            return random.example_keys(self.seed, stream, step, examples)
 
         means_1, norm_1 = self._train_discriminator(real, keys)
         means_2, norm_2 = self._train_generator(keys)
@@ -195,7 +199,7 @@ class GanTrainer:
           This replica's terms of loss/discriminator, accuracy/real and accuracy/fake, and the
           gradient's norm.
         """
-        fake = self.generator(self._draw_latents(keys("latents/1")), training=False)
+        fake = self.fakes(keys("latents/1"))
         layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
         with tf.GradientTape() as tape, random.key_scope(layer_keys):
             logits = self.discriminator(tf.concat([fake, real], axis=0), training=True)

@@ -26,7 +26,7 @@ MODEL_DIR = flags.DEFINE_string(
     "model_dir", None, "Where the run is or will be. Default: runs/ and the gin files' names."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "generate"], "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "generate"], "What to do.")
 OUTPUT = flags.DEFINE_string("output", None, "What to write, for --mode=generate: a PNG file.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 
@@ -68,6 +68,8 @@ def main(argv: list[str]) -> int:
         task = tasks.run_training
         if DRY_RUN.value:
             task = tasks.print_plan
+        elif MODE.value == "evaluate":
+            task = tasks.evaluate
         elif MODE.value == "generate":
             output = OUTPUT.value or f"{model_dir}/generated.png"
             task = functools.partial(tasks.generate, output=output)

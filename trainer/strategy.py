@@ -15,8 +15,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
+from numpy.typing import ArrayLike
 
 from trainer.errors import TrainerError
 
@@ -184,21 +186,33 @@ def all_equal(strategy: tf.distribute.Strategy, number: int) -> bool:
     return not total(int(total(number) != number * strategy.num_replicas_in_sync))
 
 
-def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[int], int]:
-    """A function of a number of this process: the sum of what each replica's process gave it."""
+def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:
+    """The chief's `content`, on every process; what the others pass does not matter."""
     if not has_peers(strategy):
-        return lambda number: number * strategy.num_replicas_in_sync
+        return content
+    total = _sum_over_replicas(strategy)
+    mine = content if is_chief(strategy) else b""
+    copies = total(int(is_chief(strategy)))  # one from each of the chief's replicas
+    size = total(len(mine)) // copies
+    numbers = np.frombuffer(mine or bytes(size), np.uint8).astype(np.int64)
+    return (total(numbers) // copies).astype(np.uint8).tobytes()
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])
-    def total(number: tf.Tensor) -> tf.Tensor:
+
+def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[ArrayLike], np.ndarray]:
+    """A function of this process's integers: the sum of what each replica's process gave it."""
+    if not has_peers(strategy):
+        return lambda numbers: np.asarray(numbers) * strategy.num_replicas_in_sync
+
+    @tf.function
+    def total(numbers: tf.Tensor) -> tf.Tensor:
         def reduce() -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            here = tf.identity(number)  # on the replica's own device
+            here = tf.identity(numbers)  # on the replica's own device
             return context.all_reduce(tf.distribute.ReduceOp.SUM, here)
 
         return strategy.experimental_local_results(strategy.run(reduce))[0]
 
-    return lambda number: int(total(tf.constant(number, tf.int64)))
+    return lambda numbers: total(tf.constant(numbers, tf.int64)).numpy()
 
 
 def _tpu_expected() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.backend.event_processing import event_accumulator
 
 _MARGIN = 2
 
@@ -30,6 +31,26 @@ def write_png(path: str, picture: np.ndarray) -> None:
     with tf.io.gfile.GFile(partial, "wb") as file:
         file.write(tf.io.encode_png(picture).numpy())
     tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes to a local or gs:// path, whole or not at all."""
+    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+
+
+def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:
+    """The scalars in a directory's event files: tag -> (steps, values), by step."""
+    keep = {event_accumulator.TENSORS: 0, event_accumulator.IMAGES: 1}  # 0 is all of them
+    events = event_accumulator.EventAccumulator(model_dir, size_guidance=keep).Reload()
+    curves = {}
+    for tag in events.Tags()["tensors"]:
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+            # A run that was killed and resumed may hold a step twice; the later one counts.
+            points = {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)}
+            curves[tag] = (sorted(points), [points[step] for step in sorted(points)])
+    return curves
 
 
 class EventWriter:

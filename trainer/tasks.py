@@ -1,4 +1,4 @@
-"""What can be done with a run: train it, generate from it, or only say what it would be."""
+"""What can be done with a run: train, evaluate or generate from it, or only say what it would be."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from trainer import actions, config, identity, lock, loop, strategy, summaries
+from trainer import actions, card, config, identity, lock, loop, strategy, summaries
 from trainer.checkpoints import Checkpoints
 from trainer.data.dataset import DatasetSpec
 from trainer.data.pipeline import denormalise
 from trainer.errors import LostPeerError, TrainerError
+from trainer.evaluation import Evaluation, Evaluator
 from trainer.gan import GanTrainer
+from trainer.pages import card as card_page
+
+PAGE_NAME = "evaluation.html"
 
 # What TensorFlow's collectives raise, depending on the moment, when a process is lost.
 _PEER_ERRORS = (
@@ -45,6 +49,8 @@ class Run:
     sample_every: int
     num_samples: int
     keep_checkpoints: int
+    evaluator: Evaluator
+    evaluate_every: int
 
     @property
     def chief(self) -> bool:
@@ -96,14 +102,51 @@ def print_plan(run: Run) -> int:
 
 def generate(run: Run, *, output: str) -> int:
     """--mode=generate: a grid of samples of the newest checkpoint, as a PNG file."""
-    if not run.checkpoints().restore():
-        raise TrainerError(
-            f"--model_dir={run.model_dir} holds no checkpoint; train first, or name another run"
-        )
+    _restore(run)
     images = run.trainer.sample(run.trainer.latents(run.num_samples))
     summaries.write_png(output, summaries.image_grid(denormalise(images)))
     print(f"{run.num_samples} samples of step {run.step}: {output}")
     return 0
+
+
+def _restore(run: Run) -> None:
+    if not run.checkpoints().restore():
+        raise TrainerError(
+            f"--model_dir={run.model_dir} holds no checkpoint; train first, or name another run"
+        )
+
+
+def evaluate(run: Run) -> int:
+    """--mode=evaluate: the evaluation card of the newest checkpoint, as JSON, scalars and a page."""
+    _restore(run)
+    evaluation, samples = _look(run)
+    if run.chief:
+        with contextlib.closing(summaries.EventWriter(run.model_dir)) as writer:
+            _keep(run, writer, evaluation, samples)
+        print(evaluation.card.table())
+        print(f"Card: {run.model_dir}/{card.FILE_NAME}, page: {run.model_dir}/{PAGE_NAME}")
+    return 0
+
+
+def _look(run: Run) -> tuple[Evaluation, np.ndarray]:
+    """An evaluation of the current step, and uint8 samples beside it; every process takes part."""
+    evaluation = run.evaluator(
+        run.trainer.fakes, step=run.step, images_seen=run.step * run.trainer.batch_size
+    )
+    samples = run.trainer.sample(run.trainer.latents(run.num_samples))
+    return evaluation, denormalise(samples)
+
+
+def _keep(
+    run: Run, writer: summaries.EventWriter, evaluation: Evaluation, samples: np.ndarray
+) -> None:
+    result = evaluation.card
+    scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
+    writer.scalars(result.step, scalars)
+    summaries.write_text(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
+    curves = summaries.read_scalars(run.model_dir)
+    page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
+    summaries.write_text(f"{run.model_dir}/{PAGE_NAME}", page)
 
 
 def run_training(run: Run) -> int:
@@ -147,6 +190,8 @@ def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> i
         every += _watch(run, pace, sample, stack)
     else:
         every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
+        if run.evaluate_every:
+            every += [loop.Every(lambda step, metrics: _look(run), run.evaluate_every)]
     with stop.listening(), _last_checkpoint_named(checkpoints):
         loop.run(
             run.trainer.train,
@@ -230,8 +275,13 @@ def _watch(
     samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
     progress = actions.Progress(pace, run.step, run.num_steps)
     stack.callback(progress.close)
-    return [
+    every = [
         loop.Every(actions.Scalars(writer, pace)),
         loop.Every(samples, run.sample_every),
         loop.Every(progress),
     ]
+    if run.evaluate_every:
+        every.append(
+            loop.Every(lambda step, metrics: _keep(run, writer, *_look(run)), run.evaluate_every)
+        )
+    return every

@@ -50,6 +50,11 @@ def from_builder(name: str, *, data_dir: str | None = None) -> Dataset:
     def load(split: str) -> Examples:
         if not builder.is_prepared():
             _prepare(builder)
+        if split not in builder.info.splits:
+            raise TrainerError(
+                f"{name} has no split '{split}', only {', '.join(builder.info.splits)}; training "
+                "needs 'train' and evaluation 'test' too"
+            )
         try:
             # One batch of everything, files unshuffled: the same order on every machine.
             whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))

@@ -1,0 +1,37 @@
+"""Trains the classifier whose features evaluation uses, and writes its weights for the package.
+
+    python scripts/train_classifier.py --dataset=mnist --data_dir=DATA --output=mnist-v1.npz
+
+Prints the test accuracy and the sha256 to put into trainer/features/classifier.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from absl import app, flags
+
+import trainer  # noqa: F401  sets Keras's backend
+from trainer.data import tfds_source
+from trainer.features import classifier
+
+DATASET = flags.DEFINE_string("dataset", None, "A TFDS builder's name.", required=True)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
+OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+
+
+def main(argv: list[str]) -> None:
+    """Trains, writes and reports."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    dataset = tfds_source.from_builder(DATASET.value, data_dir=DATA_DIR.value)
+    weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
+    content = classifier.pack(weights)
+    Path(OUTPUT.value).write_bytes(content)
+    print(f"test accuracy {weights['test_accuracy']:.4f}, {len(content):,} bytes: {OUTPUT.value}")
+    print(f"sha256 {hashlib.sha256(content).hexdigest()}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,97 @@
+"""The evaluation card as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jinja2
+import markupsafe
+import numpy as np
+
+from trainer.card import TITLES, Card, Metric, number
+from trainer.pages import charts
+from trainer.summaries import image_grid
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("trainer.pages", "."),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+
+# What a page shows of a run's scalars: title of the axis, and names of TensorBoard tags.
+TRAINING_CURVES = {
+    "loss": ("loss/discriminator", "loss/generator"),
+    "accuracy of the discriminator": ("accuracy/real", "accuracy/fake"),
+    "FID": ("evaluation/fid",),
+}
+
+
+def render(
+    card: Card,
+    model_dir: str,
+    samples: np.ndarray,
+    closest: np.ndarray,
+    scalars: Mapping[str, charts.Curve],
+) -> str:
+    """The page.
+
+    Args:
+      card: What to show.
+      model_dir: Named on the page.
+      samples: uint8 [N, H, W, C].
+      closest: uint8 [2 * P, H, W, C], P samples and the P training images nearest to them.
+      scalars: Tag -> curve over steps; those of TRAINING_CURVES with two points are drawn.
+    """
+    pairs = np.concatenate([np.concatenate(list(half), axis=1) for half in np.split(closest, 2)])
+    grid = image_grid(samples)
+    class_names = [str(i) for i in range(len(card.class_counts))]
+    bins = [f"{i / 20:g}" for i in range(20)]
+    return TEMPLATES.get_template("card.html").render(
+        style=style(),
+        card=card,
+        model_dir=model_dir,
+        samples=charts.picture(grid),
+        sample_width=2 * grid.shape[1],
+        closest=charts.picture(pairs),
+        closest_width=3 * pairs.shape[1],
+        metrics=[_row(name, card.metrics[name]) for name in TITLES],
+        classes=_svg_bars(card.class_counts, card.class_counts_real, class_names, "class"),
+        confidence=_svg_bars(
+            card.confidence_counts, card.confidence_counts_real, bins, "confidence, from"
+        ),
+        curves=_training(scalars),
+    )
+
+
+def style() -> markupsafe.Markup:
+    """The style sheet of every page."""
+    source, _, _ = TEMPLATES.loader.get_source(TEMPLATES, "style.css")
+    return markupsafe.Markup(source)
+
+
+def _row(name: str, metric: Metric) -> dict[str, str]:
+    title, reading = TITLES[name]
+    interval = ""
+    if metric.low is not None:
+        interval = f"{number(metric.low)} to {number(metric.high)}"
+    return {
+        "title": title,
+        "value": number(metric.value),
+        "interval": interval,
+        "real": number(metric.real),
+        "reading": reading,
+    }
+
+
+def _svg_bars(samples, real, labels, title) -> markupsafe.Markup:
+    return markupsafe.Markup(charts.bars({"samples": samples, "test": real}, labels, title))
+
+
+def _training(scalars: Mapping[str, charts.Curve]) -> list[markupsafe.Markup]:
+    drawn = []
+    for title, tags in TRAINING_CURVES.items():
+        lines = {tag: [scalars[tag]] for tag in tags if tag in scalars}
+        if any(len(x) > 1 for ((x, _),) in lines.values()):
+            drawn.append(markupsafe.Markup(charts.curves(lines, "step", title)))
+    return drawn
