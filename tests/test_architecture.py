@@ -19,8 +19,8 @@ LAYERS = [
     {"trainer.experiment"},
     {"trainer.tasks"},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
-    {name for name in MODULES if name.startswith("trainer.features.")}
-    | {name for name in MODULES if name.startswith("trainer.pages.")},
+    {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
+    {"trainer.comparison"},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card"},

@@ -43,17 +43,17 @@ class Metric:
 
 
 TITLES = {
-    "fid": ("FID", "lower is better"),
-    "kid": ("KID", "lower is better"),
-    "classifier_score": ("Classifier score", "higher is better"),
-    "precision": ("Precision", "higher is better"),
-    "recall": ("Recall", "higher is better"),
-    "density": ("Density", "higher is better"),
-    "coverage": ("Coverage", "higher is better"),
-    "confident": (f"Share of confidence {classes.CONFIDENT} or more", "higher is better"),
-    "class_kl": ("KL of the class histogram", "lower is better"),
-    "nearest_train": ("Distance to nearest training image, median", "should be as real"),
-    "memorised": ("Share nearer to training than 99 % of test images", "should be as real"),
+    "fid": ("FID", "↓"),
+    "kid": ("KID", "↓"),
+    "classifier_score": ("Classifier score", "↑"),
+    "precision": ("Precision", "↑"),
+    "recall": ("Recall", "↑"),
+    "density": ("Density", "↑"),
+    "coverage": ("Coverage", "↑"),
+    "confident": (f"Share of confidence {classes.CONFIDENT} or more", "↑"),
+    "class_kl": ("KL of the class histogram", "↓"),
+    "nearest_train": ("Distance to nearest training image, median", "≈"),
+    "memorised": ("Share nearer to training than 99 % of test images", "≈"),
 }
 """Every metric of a card, in the order to show them: its title, and how to read it."""
 

@@ -15,6 +15,13 @@ from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 from trainer.tasks import Run
 
+_LEAST = {
+    **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),
+    **dict.fromkeys(("num_samples", "keep_checkpoints"), 1),
+    **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every"), 0),
+}
+"""The least that each whole number among train's settings may be."""
+
 
 def train(
     *,
@@ -73,13 +80,7 @@ def train(
     Raises:
       TrainerError: if a setting breaks a rule.
     """
-    _require_at_least(1, batch_size=batch_size, latent_dim=latent_dim, num_epochs=num_epochs)
-    _require_at_least(1, steps_per_loop=steps_per_loop, num_samples=num_samples)
-    _require_at_least(1, keep_checkpoints=keep_checkpoints)
-    _require_at_least(0, checkpoint_every=checkpoint_every, sample_every=sample_every)
-    _require_at_least(0, evaluate_every=evaluate_every)
-    if num_steps is not None:
-        _require_at_least(1, num_steps=num_steps)
+    _check_least(locals())
     distribution = strategy()  # before anything else touches the devices
     # Grappler's remapper gives up on convolutions followed by LeakyReLU, in an alarming line.
     tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -97,6 +98,7 @@ def train(
         batch_size=batch_size,
         seed=seed,
     )
+    measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
     return task(
         Run(
             trainer=trainer,
@@ -109,15 +111,16 @@ def train(
             sample_every=sample_every,
             num_samples=num_samples,
             keep_checkpoints=keep_checkpoints,
-            evaluator=evaluator(
-                strategy=distribution, dataset=source, data_dir=data_dir, seed=seed
-            ),
+            evaluator=measure,
             evaluate_every=evaluate_every,
         )
     )
 
 
-def _require_at_least(minimum: int, **settings: int) -> None:
-    for name, value in settings.items():
+def _check_least(settings: dict[str, object]) -> None:
+    for name, minimum in _LEAST.items():
+        value = settings[name]
+        if value is None and name == "num_steps":
+            continue
         if not isinstance(value, int) or value < minimum:
             raise TrainerError(f"train.{name}={value!r} must be an integer of at least {minimum}")

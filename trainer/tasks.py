@@ -1,4 +1,4 @@
-"""What can be done with a run: train, evaluate or generate from it, or only say what it would be."""
+"""What can be done with a run: train, evaluate, generate, or only say what it would be."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _restore(run: Run) -> None:
 
 
 def evaluate(run: Run) -> int:
-    """--mode=evaluate: the evaluation card of the newest checkpoint, as JSON, scalars and a page."""
+    """--mode=evaluate: the card of the newest checkpoint, as JSON, scalars and a page."""
     _restore(run)
     evaluation, samples = _look(run)
     if run.chief:

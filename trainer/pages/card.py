@@ -76,11 +76,10 @@ def _row(name: str, metric: Metric) -> dict[str, str]:
     if metric.low is not None:
         interval = f"{number(metric.low)} to {number(metric.high)}"
     return {
-        "title": title,
+        "title": f"{title} {reading}",
         "value": number(metric.value),
         "interval": interval,
         "real": number(metric.real),
-        "reading": reading,
     }
 
 

@@ -46,7 +46,7 @@ def curves(lines: Mapping[str, Sequence[Curve]], x_title: str, y_title: str) -> 
 
 
 def _figure(x_title: str, y_title: str):
-    figure = Figure(figsize=(5.6, 2.8), layout="constrained")
+    figure = Figure(figsize=(5.2, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x_title, ylabel=y_title)
     axes.spines[["top", "right"]].set_visible(False)

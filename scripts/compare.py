@@ -1,0 +1,73 @@
+"""Trains and evaluates a config and its rivals with several seeds, and reports which is better.
+
+    python scripts/compare.py --gin_file=mnist.gin --vs=models/chatgpt.gin --seeds=3 --output=report
+
+Runs that are done are skipped, and one that was stopped is taken up again by the same command. A
+rival is the base config with the overlays of one --vs over it; commas join several. The result is
+OUTPUT/index.html and OUTPUT/table.md; the runs are in OUTPUT/NAME/seed_N.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+import trainer  # noqa: F401  sets Keras's backend
+from trainer import comparison, config
+from trainer.errors import TrainerError
+from trainer.pages import comparison as page
+
+GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The base config, and overlays for all.")
+VS = flags.DEFINE_multi_string("vs", [], "A rival's overlays, comma-separated. Repeatable.")
+GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding for all. Repeatable.")
+SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each, with the seeds 0, 1, ...", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", "report", "Directory of the runs and the report.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
+
+
+def main(argv: list[str]) -> int:
+    """Returns 0, 1 for a refused command, or the code of the run that failed or was stopped."""
+    logging.set_verbosity(logging.WARNING)  # TensorBoard's reader reports every file
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    try:
+        return _compare(Path(OUTPUT.value), range(SEEDS.value))
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _compare(output: Path, seeds: range) -> int:
+    variants = comparison.variants(GIN_FILE.value, VS.value)
+    for variant in variants:  # before hours of training, not after
+        for name in variant.gin_files:
+            config.find(name)
+    extra = [f"--gin_param={binding}" for binding in GIN_PARAM.value]
+    if DATA_DIR.value:
+        extra.append(f"--data_dir={DATA_DIR.value}")
+    for seed in seeds:
+        for variant in variants:
+            code = comparison.run(variant, seed, output, extra)
+            if code:
+                print("Not finished: the same command goes on from here.", file=sys.stderr)
+                return code
+    results = comparison.collect(variants, seeds, output)
+    table = comparison.markdown(results)
+    (output / "table.md").write_text(table + "\n")
+    command = shlex.join(["python", *sys.argv])
+    (output / "index.html").write_text(page.render(results, seeds, output, command))
+    print(table)
+    for rival in results[1:]:
+        print(comparison.verdict(results[0], rival))
+    print(f"Report: {output}/index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

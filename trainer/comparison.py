@@ -1,0 +1,157 @@
+"""Which of several configs is better: each is trained and evaluated with several seeds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy import stats
+
+from trainer.card import TITLES, Card, number
+from trainer.errors import TrainerError
+
+_DONE = "compared.json"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A config under comparison; the first one is the baseline."""
+
+    name: str
+    gin_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A variant and the cards of its runs, by seed."""
+
+    variant: Variant
+    cards: tuple[Card, ...]
+
+    def values(self, metric: str) -> np.ndarray:
+        """[seeds]."""
+        return np.array([card.metrics[metric].value for card in self.cards])
+
+    def mean_and_deviation(self, metric: str) -> str:
+        """Mean and standard deviation over the seeds, as text."""
+        values = self.values(metric)
+        if len(values) == 1:
+            return number(values[0])
+        return f"{number(values.mean())} ± {number(values.std(ddof=1))}"
+
+
+def variants(gin_files: Sequence[str], rivals: Sequence[str]) -> list[Variant]:
+    """The baseline, and the baseline with each rival's overlays (comma-separated) over it.
+
+    Raises:
+      TrainerError: if two would have the same name.
+    """
+    if not gin_files or not rivals:
+        raise TrainerError("name a base config with --gin_file, and its rivals' overlays with --vs")
+    found = [Variant(_name(gin_files), tuple(gin_files))]
+    for rival in rivals:
+        overlays = rival.split(",")
+        found.append(Variant(_name(overlays), (*gin_files, *overlays)))
+    names = [variant.name for variant in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise TrainerError(f"two configs are named {twice.pop()}; copy one to another file name")
+    return found
+
+
+def _name(gin_files: Sequence[str]) -> str:
+    paths = [PurePosixPath(name) for name in gin_files]
+    return "-".join(path.stem for path in paths if path.parent.name != "hardware")
+
+
+def model_dir(output: Path, variant: Variant, seed: int) -> Path:
+    """Where the run of a variant and seed is."""
+    return output / variant.name / f"seed_{seed}"
+
+
+def run(variant: Variant, seed: int, output: Path, extra: Sequence[str]) -> int:
+    """Trains (or resumes) and evaluates one run, unless that was done already.
+
+    Args:
+      variant: Its config.
+      seed: The run's seed.
+      output: Directory of the comparison.
+      extra: Further flags of trainer.main.
+
+    Returns:
+      The exit code of the first of the trainer's processes that failed, or 0.
+    """
+    directory = model_dir(output, variant, seed)
+    flags = [f"--gin_file={name}" for name in variant.gin_files]
+    flags += [*extra, f"--gin_param=train.seed={seed}"]
+    done = directory / _DONE
+    if done.exists() and json.loads(done.read_text()) == flags and Card.load(str(directory)):
+        print(f"{directory} is trained and evaluated already", flush=True)
+        return 0
+    for mode in ("train", "evaluate"):
+        print(f"{variant.name}, seed {seed}: {mode}", flush=True)
+        command = [sys.executable, "-m", "trainer.main", f"--mode={mode}", *flags]
+        code = subprocess.run([*command, f"--model_dir={directory}"]).returncode
+        if code:
+            return code
+    done.write_text(json.dumps(flags))
+    return 0
+
+
+def collect(found: Sequence[Variant], seeds: Sequence[int], output: Path) -> list[Result]:
+    """The cards of all runs.
+
+    Raises:
+      TrainerError: if one is missing, or was measured in another way than the others.
+    """
+    results = []
+    for variant in found:
+        cards = [Card.load(str(model_dir(output, variant, seed))) for seed in seeds]
+        if None in cards:
+            raise TrainerError(f"{output}/{variant.name} lacks an evaluation; compare again")
+        results.append(Result(variant, tuple(cards)))
+    ways = {
+        (card.dataset, card.num_samples, card.num_test, card.extractor_sha256)
+        for result in results
+        for card in result.cards
+    }
+    if len(ways) > 1:
+        raise TrainerError(
+            f"the evaluations in {output} were made with different features, numbers of samples or "
+            f"datasets; remove every {_DONE} there and compare again"
+        )
+    return results
+
+
+def verdict(baseline: Result, rival: Result, metric: str = "fid") -> str:
+    """In words, which has the lower mean, and whether the seeds can tell (Welch's t-test)."""
+    title = TITLES[metric][0]
+    ours, theirs = baseline.values(metric), rival.values(metric)
+    difference = theirs.mean() - ours.mean()
+    names = f"{rival.variant.name}'s {title} is {number(abs(difference))} "
+    names += f"{'higher' if difference > 0 else 'lower'} than {baseline.variant.name}'s"
+    if len(ours) < 2:
+        return f"{names} with one seed, which says nothing of how much other seeds would differ."
+    test = stats.ttest_ind(theirs, ours, equal_var=False)
+    interval = test.confidence_interval(0.95)
+    shown = f"95 % interval of the difference {number(interval.low)} to {number(interval.high)}, "
+    shown += f"Welch's t-test over {len(ours)} seeds each, p = {test.pvalue:.2g}"
+    if interval.low <= 0 <= interval.high:
+        return f"{names}, but {len(ours)} seeds cannot tell them apart ({shown})."
+    better = rival if difference < 0 else baseline
+    return f"{better.variant.name} is better: {names} ({shown})."
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table of all metrics: mean and standard deviation, and what real images read."""
+    names = [result.variant.name for result in results]
+    lines = [f"| | {' | '.join(names)} | real images |", "| --- |" + " --- |" * (len(names) + 1)]
+    for metric, (title, reading) in TITLES.items():
+        cells = [result.mean_and_deviation(metric) for result in results]
+        real = number(results[0].cards[0].metrics[metric].real)
+        lines.append(f"| {title} {reading} | {' | '.join(cells)} | {real} |")
+    return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""A comparison of configs as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import markupsafe
+import numpy as np
+from PIL import Image
+
+from trainer import comparison
+from trainer.card import TITLES, number
+from trainer.comparison import Result
+from trainer.pages import charts
+from trainer.pages.card import TEMPLATES, TRAINING_CURVES, style
+from trainer.summaries import read_scalars
+
+
+def render(results: Sequence[Result], seeds: Sequence[int], output: Path, command: str) -> str:
+    """The page: a verdict, the table, samples side by side from the same latents, and curves.
+
+    Args:
+      results: The baseline's first.
+      seeds: Of each result's cards.
+      output: Directory of the comparison.
+      command: What made it, to show.
+    """
+    baseline, *rivals = results
+    scalars = {
+        result.variant.name: [
+            read_scalars(str(comparison.model_dir(output, result.variant, seed))) for seed in seeds
+        ]
+        for result in results
+    }
+    return TEMPLATES.get_template("comparison.html").render(
+        style=style(),
+        command=command,
+        card=baseline.cards[0],
+        seeds=seeds,
+        names=list(scalars),
+        verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
+        metrics=[_row(name, results) for name in TITLES],
+        grids=[(seed, [_samples(output, r, i, seed) for r in results]) for i, seed in _each(seeds)],
+        curves=_curves(scalars),
+        cards=[
+            (result.variant.name, seed, f"{result.variant.name}/seed_{seed}/evaluation.html")
+            for result in results
+            for seed in seeds
+        ],
+    )
+
+
+def _each(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    return list(enumerate(seeds))
+
+
+def _row(metric: str, results: Sequence[Result]) -> dict[str, object]:
+    return {
+        "title": " ".join(TITLES[metric]),
+        "values": [result.mean_and_deviation(metric) for result in results],
+        "real": number(results[0].cards[0].metrics[metric].real),
+    }
+
+
+def _samples(output: Path, result: Result, index: int, seed: int) -> tuple[str, str]:
+    """The grid that training left at the step of the card: its data: URI and caption."""
+    card = result.cards[index]
+    directory = comparison.model_dir(output, result.variant, seed)
+    pixels = np.asarray(Image.open(directory / "samples" / f"step_{card.step:07d}.png"))
+    pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    caption = f"{result.variant.name}, step {card.step:,}: FID {number(card.metrics['fid'].value)}"
+    return charts.picture(pixels), caption
+
+
+def _curves(scalars: Mapping[str, list[dict[str, charts.Curve]]]) -> list[markupsafe.Markup]:
+    drawn = []
+    for tag in (tag for tags in TRAINING_CURVES.values() for tag in tags):
+        lines = {
+            name: [run[tag] for run in runs if len(run.get(tag, ((), ()))[0]) > 1]
+            for name, runs in scalars.items()
+        }
+        if all(lines.values()):
+            drawn.append(markupsafe.Markup(charts.curves(lines, "step", tag)))
+    return drawn
