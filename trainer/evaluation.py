@@ -21,7 +21,7 @@ from trainer.metrics import classes
 from trainer.metrics.intervals import Estimate
 from trainer.metrics.manifold import DENSITY_K, Nearest, nearest
 
-_CHUNK = 250  # images that a replica takes at a time, however many replicas there are
+_CHUNK = 100  # images that a replica takes at a time, however many replicas there are
 _PAIRS = 8
 
 
