@@ -55,7 +55,7 @@ def _compare(output: Path, seeds: range) -> int:
         for variant in variants:
             code = comparison.run(variant, seed, output, extra)
             if code:
-                print("Not finished: the same command goes on from here.", file=sys.stderr)
+                print("Not finished. The same command goes on from here.", file=sys.stderr)
                 return code
     results = comparison.collect(variants, seeds, output)
     table = comparison.markdown(results)

@@ -23,6 +23,9 @@ from tests_support import (
     run,
 )
 
+from trainer import summaries
+from trainer.card import Card
+
 SMALL = ["--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=2"]
 SMALL += ["--gin_param=train.sample_every=4", "--gin_param=train.checkpoint_every=3"]
 DIGITS = ["--gin_file=digits.gin", *SMALL]
@@ -89,6 +92,36 @@ def test_generate_reads_the_saved_config(trained, tmp_path):
     assert grid.shape == (8 * 30 + 2, 8 * 30 + 2)
     final = np.asarray(Image.open(model_dir / "samples" / "step_0000006.png"))
     np.testing.assert_array_equal(grid, final)
+
+
+def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
+    model_dir, _, _ = trained
+    out, _ = run("--mode=evaluate", f"--model_dir={model_dir}", f"--data_dir={data_dir}")
+    assert re.search(r"^FID +[\d.]+ +[\d.]+ to [\d.]+ +[\d.]+$", out, re.MULTILINE)
+    assert out.splitlines()[-1] == (
+        f"Card: {model_dir}/evaluation.json, page: {model_dir}/evaluation.html"
+    )
+    card = Card.load(str(model_dir))
+    assert (card.step, card.images_seen, card.num_samples) == (6, 6 * 32, 1500)
+    scalars = summaries.read_scalars(str(model_dir))
+    assert scalars["evaluation/fid"] == ([6], [pytest.approx(card.metrics["fid"].value, rel=1e-6)])
+    page = (model_dir / "evaluation.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and page.count("<svg") == 4
+    assert not re.search(r"(src|href)=.https?:|@import|<script", page)
+
+
+def test_evaluations_while_training(tmp_path, data_dir):
+    arguments = [*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"]
+    run(
+        *arguments,
+        *("--gin_param=train.evaluate_every=4", "--gin_param=Evaluator.num_samples=100"),
+    )
+    assert summaries.read_scalars(str(tmp_path))["evaluation/kid"][0] == [4, 6]
+    card = Card.load(str(tmp_path))
+    assert (card.step, card.num_samples) == (6, 100)
+    # The very same when it is evaluated afterwards.
+    out, _ = run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
+    assert card == Card.load(str(tmp_path)), out
 
 
 def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
@@ -191,6 +224,9 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_file=hardware/multi_worker.gin"], "needs a cluster"),
         (["--gin_file=digits.gin", "--gin_file=hardware/slurm.gin"], "needs a cluster"),
         (["--gin_file=digits.gin", "--mode=generate"], "holds no checkpoint; train first"),
+        (["--gin_file=digits.gin", "--mode=evaluate"], "holds no checkpoint; train first"),
+        (["--gin_file=digits.gin", "--gin_param=train.evaluate_every=-1"], "at least 0"),
+        (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):
@@ -220,7 +256,9 @@ def test_two_workers_train_as_one_process_does(trained, tmp_path):
     """Real processes over loopback; only the first writes to model_dir."""
     expected_dir, _, _ = trained
     workers = [f"localhost:{port}" for port in free_ports(2)]
+    # An empty data_dir: the chief trains the feature network, and the others receive it.
     arguments = [*DIGITS, "--gin_file=hardware/multi_worker.gin", f"--model_dir={tmp_path}"]
+    arguments += [f"--data_dir={tmp_path / 'data'}", "--gin_param=train.evaluate_every=6"]
     processes = []
     for index in range(2):
         cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
@@ -249,3 +287,4 @@ def test_two_workers_train_as_one_process_does(trained, tmp_path):
     assert ours.size == 452_801 + 41_729
     assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
     assert len(list(tmp_path.glob("events.*"))) == 1
+    assert Card.load(str(tmp_path)).step == 6

@@ -51,3 +51,9 @@ def test_every_config_is_inside(installed):
     shipped = {p.relative_to(ROOT / "configs") for p in (ROOT / "configs").rglob("*.gin")}
     inside = installed / "trainer" / "configs"
     assert {p.relative_to(inside) for p in inside.rglob("*.gin")} == shipped
+
+
+def test_weights_and_pages_are_inside(installed):
+    for folder, pattern in (("features/weights", "*.npz"), ("pages", "*.html"), ("pages", "*.css")):
+        names = {p.name for p in (ROOT / "trainer" / folder).glob(pattern)}
+        assert names and names == {p.name for p in (installed / "trainer" / folder).glob(pattern)}

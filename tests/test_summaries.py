@@ -57,3 +57,13 @@ def test_tensorboard_reads_scalars_images_and_text(tmp_path):
         "samples": "images",
         "config": "text",
     }
+
+
+def test_scalars_are_read_back_and_the_later_of_two_counts(tmp_path):
+    for steps, value in (((1, 2, 3), 1.0), ((2, 3, 4), 5.0)):  # killed, and resumed at 2
+        writer = summaries.EventWriter(str(tmp_path))
+        for step in steps:
+            writer.scalars(step, {"loss": value})
+        writer.image(9, "samples", PICTURE)
+        writer.close()
+    assert summaries.read_scalars(str(tmp_path)) == {"loss": ([1, 2, 3, 4], [1.0, 5.0, 5.0, 5.0])}

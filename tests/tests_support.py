@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.card import TITLES, Card, Metric
+
 
 def command(*arguments):
     return [sys.executable, "-m", "trainer.main", *arguments]
@@ -65,3 +67,16 @@ def free_ports(count):
     for each in sockets:
         each.close()
     return ports
+
+
+def make_card(fid=0.5, **changes):
+    """A card of no run, with the given FID."""
+    metrics = dict.fromkeys(TITLES, Metric(0.5, 0.1)) | {"fid": Metric(fid, 0.1, 0.4, 0.6)}
+    fields = {
+        **{"dataset": "digits", "step": 7, "images_seen": 224, "weights": "raw", "seed": 3},
+        **{"num_samples": 3, "num_test": 4, "metrics": metrics},
+        **{"extractor": "digits-v1", "extractor_sha256": "ab" * 32, "extractor_accuracy": 0.97},
+        **{"class_counts": [1, 2], "class_counts_real": [2, 2]},
+        **{"confidence_counts": [0] * 19 + [3], "confidence_counts_real": [0] * 19 + [4]},
+    }
+    return Card(**(fields | changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -95,11 +96,26 @@ def run(variant: Variant, seed: int, output: Path, extra: Sequence[str]) -> int:
     for mode in ("train", "evaluate"):
         print(f"{variant.name}, seed {seed}: {mode}", flush=True)
         command = [sys.executable, "-m", "trainer.main", f"--mode={mode}", *flags]
-        code = subprocess.run([*command, f"--model_dir={directory}"]).returncode
-        if code:
+        if code := _supervise([*command, f"--model_dir={directory}"]):
             return code
     done.write_text(json.dumps(flags))
     return 0
+
+
+def _supervise(command: Sequence[str]) -> int:
+    """The exit code of a command to which SIGINT and SIGTERM are passed on, so that it can save."""
+    # In a session of its own: otherwise a terminal's Ctrl-C would reach it twice.
+    process = subprocess.Popen(command, start_new_session=True)
+    previous = {
+        number: signal.signal(number, lambda number, frame: process.send_signal(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
 
 
 def collect(found: Sequence[Variant], seeds: Sequence[int], output: Path) -> list[Result]:

@@ -17,7 +17,10 @@ def brute_force(real, fake):
     def inside(points, k, others):
         radii = [radius(points, i, k) for i in range(len(points))]
         return np.array(
-            [[np.linalg.norm(p - o) <= r for o in others] for p, r in zip(points, radii)]
+            [
+                [np.linalg.norm(p - o) <= r for o in others]
+                for p, r in zip(points, radii, strict=True)
+            ]
         )
 
     dense = inside(real, DENSITY_K, fake)

@@ -1,0 +1,75 @@
+"""The comparison as a newcomer runs it, but shorter."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests_support import environment
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+
+
+def command(output, data_dir, *more):
+    return [
+        *(sys.executable, SCRIPT, "--gin_file=digits.gin", "--vs=models/chatgpt.gin"),
+        *(f"--output={output}", f"--data_dir={data_dir}", "--gin_param=train.steps_per_loop=5"),
+        *more,
+    ]
+
+
+def compare(*arguments, code=0):
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
+    arguments = (tmp_path, data_dir, "--seeds=2", "--gin_param=train.num_steps=40")
+    process = subprocess.Popen(
+        command(*arguments),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    for line in process.stderr:
+        if "step 5/" in line:
+            break
+    # As a terminal does: to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130, log
+    assert "The same command goes on from here" in log
+
+    done = compare(*arguments)
+    assert f"resuming {tmp_path}/digits/seed_0 at step" in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"Report: {tmp_path}/index.html"
+    assert re.search(
+        r"FID is [\d.]+ (higher|lower) than digits's.*Welch's t-test over 2 seeds", lines[-2]
+    )
+    assert (tmp_path / "table.md").read_text() in done.stdout
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and page.count("<svg") >= 2
+    assert not re.search(r"(src|href)=.https?:|@import|<script", page)
+    for link in re.findall(r'href="([^"]+)"', page):
+        assert (tmp_path / link).exists()
+
+    again = compare(*arguments)
+    assert again.stdout.count("is trained and evaluated already") == 4
+    assert again.stdout.splitlines()[-1] == lines[-1]
+
+
+def test_a_missing_overlay_is_refused_before_any_training(tmp_path):
+    done = compare(tmp_path / "report", tmp_path, "--vs=models/chatgtp.gin", code=1)
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("error")]
+    assert "did you mean models/chatgpt.gin" in line
+    assert not (tmp_path / "report").exists()

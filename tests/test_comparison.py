@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from tests_support import make_card
+
+from trainer import comparison
+from trainer.comparison import Result, Variant
+from trainer.errors import TrainerError
+
+
+def result(name, *fids):
+    return Result(Variant(name, (f"{name}.gin",)), tuple(make_card(fid) for fid in fids))
+
+
+def test_rivals_are_the_base_and_their_overlays():
+    found = comparison.variants(
+        ["mnist.gin", "hardware/one_device.gin"], ["models/chatgpt.gin", "a/x.gin,a/y.gin"]
+    )
+    assert [v.name for v in found] == ["mnist", "chatgpt", "x-y"]
+    assert found[2].gin_files == ("mnist.gin", "hardware/one_device.gin", "a/x.gin", "a/y.gin")
+
+
+@pytest.mark.parametrize(
+    ("files", "rivals", "message"),
+    [
+        ([], ["a.gin"], "--gin_file"),
+        (["a.gin"], [], "--vs"),
+        (["a.gin"], ["b/c.gin", "d/c.gin"], "two configs are named c"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(files, rivals, message):
+    with pytest.raises(TrainerError, match=message):
+        comparison.variants(files, rivals)
+
+
+def test_a_clear_difference_names_the_better():
+    ours, theirs = result("article", 50, 51, 52), result("chatgpt", 60, 62, 63)
+    text = comparison.verdict(ours, theirs)
+    assert text.startswith("article is better: chatgpt's FID is 10.7 higher than article's")
+    interval = stats.ttest_ind([60, 62, 63], [50, 51, 52], equal_var=False).confidence_interval()
+    assert f"{interval.low:.3g} to {interval.high:.3g}" in text
+    assert comparison.verdict(theirs, ours).startswith("article is better: article's FID is 10.7 l")
+
+
+def test_seeds_that_cannot_tell_say_so():
+    text = comparison.verdict(result("a", 50, 60, 70), result("b", 45, 62, 66))
+    assert "2.33 lower than a's, but 3 seeds cannot tell them apart" in text
+    assert "one seed, which says nothing" in comparison.verdict(result("a", 50), result("b", 5))
+
+
+def test_the_table_has_mean_deviation_and_floor():
+    table = comparison.markdown([result("a", 1, 2, 3), result("b", 5, 5, 5)]).splitlines()
+    assert table[0] == "| | a | b | real images |"
+    assert table[2] == f"| FID ↓ | 2 ± {np.std([1, 2, 3], ddof=1):.3g} | 5 ± 0 | 0.1 |"
+
+
+def write(output, variant, seed, card):
+    directory = comparison.model_dir(output, variant, seed)
+    directory.mkdir(parents=True)
+    (directory / "evaluation.json").write_text(card.to_json())
+
+
+def test_cards_measured_in_different_ways_are_not_compared(tmp_path):
+    found = comparison.variants(["a.gin"], ["b.gin"])
+    write(tmp_path, found[0], 0, make_card())
+    with pytest.raises(TrainerError, match="b lacks an evaluation"):
+        comparison.collect(found, [0], tmp_path)
+    write(tmp_path, found[1], 0, make_card(extractor_sha256="cd" * 32))
+    with pytest.raises(TrainerError, match="were made with different features"):
+        comparison.collect(found, [0], tmp_path)
