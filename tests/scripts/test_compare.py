@@ -60,7 +60,7 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
     page = (tmp_path / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and page.count("<svg") >= 2
     assert not re.search(r"(src|href)=.https?:|@import|<script", page)
-    for link in re.findall(r'href="([^"]+)"', page):
+    for link in re.findall(r'<a href="([^"]+)"', page):
         assert (tmp_path / link).exists()
 
     again = compare(*arguments)
