@@ -19,7 +19,7 @@ import trainer  # noqa: F401  sets Keras's backend
 
 import keras  # isort: skip
 
-from trainer import losses, optimizers, strategy
+from trainer import losses, optimizers, penalties, strategy
 from trainer.gan import GanTrainer
 from trainer.models import article, chatgpt
 
@@ -34,6 +34,17 @@ CASES = {
     "chatgpt": {"generator": chatgpt.generator, "discriminator": chatgpt.discriminator},
     "soft_noisy_labels": {
         "loss": losses.binary_cross_entropy(real_label=0.9, flip_probability=0.1)
+    },
+    "minimax": {"loss": losses.minimax()},
+    "least_squares": {"loss": losses.least_squares()},
+    "hinge": {"loss": losses.hinge()},
+    "wasserstein_gp": {
+        "loss": losses.wasserstein(),
+        "penalties": [penalties.gradient_penalty()],
+    },
+    "relativistic_r1_r2": {
+        "loss": losses.relativistic_paired(),
+        "penalties": [penalties.r1(), penalties.r2()],
     },
     "article_float32": {"dtype": "float32"},
     # Not invariant, by its very meaning: it shows that the battery can tell.

@@ -22,12 +22,26 @@ GOLDEN = [
         [0.1877575, 1.0936695, 0.6931472, 1.5],
         [3.0485873, 0.4740770, 0.6931472, 30.0],
     ),
+    (
+        losses.minimax(),
+        [0.0877575, 1.1436695, 0.6931472, 0.0],
+        [-0.0485873, -0.9740770, -0.6931472, 0.0],
+    ),
+    (losses.least_squares(), [5.0, 2.125, 0.5, 870.5], [8.0, 0.125, 0.5, 480.5]),
+    (losses.wasserstein(), [-5.0, 1.5, 0.0, -60.0], [3.0, -0.5, 0.0, 30.0]),
+    (losses.hinge(), [0.0, 3.5, 2.0, 0.0], [3.0, -0.5, 0.0, 30.0]),
+    (
+        losses.relativistic_paired(),
+        [0.0067153, 1.7014133, 0.6931472, 0.0],
+        [5.0067153, 0.2014133, 0.6931472, 60.0],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("loss", "discriminator", "generator"), GOLDEN)
 def test_golden_values(loss, discriminator, generator):
-    d, g = loss.discriminator(REAL, FAKE), loss.generator(FAKE)
+    d = loss.discriminator(REAL, FAKE)
+    g = loss.generator(REAL if loss.relativistic else None, FAKE)
     assert d.shape == g.shape == [4]
     np.testing.assert_allclose(d, discriminator, atol=2e-6)
     np.testing.assert_allclose(g, generator, atol=2e-6)

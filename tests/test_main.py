@@ -124,6 +124,15 @@ def test_evaluations_while_training(tmp_path, data_dir):
     assert card == Card.load(str(tmp_path)), out
 
 
+@pytest.mark.parametrize(
+    "overlay",
+    ["losses/wasserstein_gp.gin", "losses/relativistic.gin", "hacks/soft_noisy_labels.gin"],
+)
+def test_overlays_train(tmp_path, overlay):
+    out, _ = run(*DIGITS, f"--gin_file={overlay}", f"--model_dir={tmp_path}")
+    assert out.startswith("Trained to step 6")
+
+
 def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
     model_dir, _, _ = trained
     run(*DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.num_steps=4")

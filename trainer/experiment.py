@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
+from trainer.penalties import Penalty
 from trainer.tasks import Run
 
 _LEAST = {
@@ -30,6 +31,7 @@ def train(
     discriminator: Callable[..., keras.Model],
     strategy: Callable[[], tf.distribute.Strategy] = strategies.auto,
     loss: Callable[[], losses.GanLoss] = losses.binary_cross_entropy,
+    penalties: Sequence[Callable[[], Penalty]] = (),
     generator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
     discriminator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
     batch_size: int = 128,
@@ -56,6 +58,7 @@ def train(
       discriminator: Constructor, (image_shape) -> model.
       strategy: Makes the tf.distribute strategy; see `hardware/*.gin`.
       loss: Makes both players' losses.
+      penalties: Each makes a penalty on the discriminator.
       generator_optimizer: Constructor of a Keras optimizer.
       discriminator_optimizer: Constructor of a Keras optimizer.
       batch_size: Global batch size, shared evenly by all replicas.
@@ -81,9 +84,7 @@ def train(
       TrainerError: if a setting breaks a rule.
     """
     _check_least(locals())
-    distribution = strategy()  # before anything else touches the devices
-    # Grappler's remapper gives up on convolutions followed by LeakyReLU, in an alarming line.
-    tf.config.optimizer.set_experimental_options({"remapping": False})
+    distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
     images = source.load("train").images
     trainer = GanTrainer(
@@ -92,6 +93,7 @@ def train(
         generator=generator,
         discriminator=discriminator,
         loss=loss(),
+        penalties=[penalty() for penalty in penalties],
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
         latent_dim=latent_dim,
@@ -124,3 +126,10 @@ def _check_least(settings: dict[str, object]) -> None:
             continue
         if not isinstance(value, int) or value < minimum:
             raise TrainerError(f"train.{name}={value!r} must be an integer of at least {minimum}")
+
+
+def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:
+    made = strategy()
+    # Grappler's remapper gives up on convolutions followed by LeakyReLU, in an alarming line.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    return made

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from trainer.errors import TrainerError
 from trainer.losses import GanLoss
 from trainer.models.layers import check_replica_invariant
 from trainer.optimizers import for_reduced_gradients, state
+from trainer.penalties import Penalty
 
 METRICS = (
     "loss/discriminator",
@@ -38,6 +40,7 @@ class GanTrainer:
       generator: Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images.
       discriminator: Constructor, (image_shape) -> model of images to logits [B, 1].
       loss: Both players' per-example losses.
+      penalties: Added to the discriminator's loss, if any.
       generator_optimizer: Constructor of a Keras optimizer.
       discriminator_optimizer: Constructor of a Keras optimizer.
       latent_dim: Z.
@@ -56,6 +59,7 @@ class GanTrainer:
         generator: Callable[..., keras.Model],
         discriminator: Callable[..., keras.Model],
         loss: GanLoss,
+        penalties: Sequence[Penalty] = (),
         generator_optimizer: Callable[[], keras.optimizers.Optimizer],
         discriminator_optimizer: Callable[[], keras.optimizers.Optimizer],
         latent_dim: int,
@@ -71,6 +75,7 @@ class GanTrainer:
         self.order = BatchOrder(len(images), batch_size, seed)
         self.seed = seed
         self._loss = loss
+        self._penalties = penalties
         self._dtype = keras.config.floatx()
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
@@ -186,7 +191,7 @@ class GanTrainer:
             return random.example_keys(self.seed, stream, step, examples)
 
         means_1, norm_1 = self._train_discriminator(real, keys)
-        means_2, norm_2 = self._train_generator(keys)
+        means_2, norm_2 = self._train_generator(real, keys)
         means = _sum_over_replicas(tf.stack([*means_1, *means_2]))
         return tf.concat([means, [norm_1, norm_2]], axis=0)
 
@@ -205,13 +210,23 @@ class GanTrainer:
             logits = self.discriminator(tf.concat([fake, real], axis=0), training=True)
             fake_logits, real_logits = tf.split(logits, 2)
             loss = self._global_mean(self._loss.discriminator(real_logits, fake_logits))
-        norm = self._update(self.discriminator, self._discriminator_optimizer, tape, loss)
+            total = loss + sum(self._penalty_terms(real, fake, keys))
+        norm = self._update(self.discriminator, self._discriminator_optimizer, tape, total)
         real_accuracy = self._global_mean(tf.cast(real_logits > 0, loss.dtype)[:, 0])
         fake_accuracy = self._global_mean(tf.cast(fake_logits < 0, loss.dtype)[:, 0])
         return [loss, real_accuracy, fake_accuracy], norm
 
+    def _penalty_terms(
+        self, real: tf.Tensor, fake: tf.Tensor, keys: Callable[[str], tf.Tensor]
+    ) -> Iterator[tf.Tensor]:
+        """This replica's term of each penalty's mean."""
+        for i, penalty in enumerate(self._penalties):
+            with random.key_scope(keys(f"penalty/{i}")):
+                critic = functools.partial(self.discriminator, training=True)
+                yield self._global_mean(penalty(critic, real, fake))
+
     def _train_generator(
-        self, keys: Callable[[str], tf.Tensor]
+        self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Phase 2: fresh latents, labelled real; only the generator's variables are updated.
 
@@ -222,7 +237,11 @@ class GanTrainer:
         with tf.GradientTape() as tape, random.key_scope(keys("layers/2")):
             fake = self.generator(latents, training=True)
             fake_logits = self.discriminator(fake, training=True)
-            loss = self._global_mean(self._loss.generator(fake_logits))
+            real_logits = None
+            if self._loss.relativistic:
+                with random.key_scope(keys("layers/2/real")):
+                    real_logits = self.discriminator(real, training=True)
+            loss = self._global_mean(self._loss.generator(real_logits, fake_logits))
         norm = self._update(self.generator, self._generator_optimizer, tape, loss)
         return [loss], norm
 

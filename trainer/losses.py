@@ -19,8 +19,10 @@ class GanLoss(NamedTuple):
 
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     """(real_logits, fake_logits) -> [B]."""
-    generator: Callable[[tf.Tensor], tf.Tensor]
-    """fake_logits -> [B]."""
+    generator: Callable[[tf.Tensor | None, tf.Tensor], tf.Tensor]
+    """(real_logits, fake_logits) -> [B]; real_logits are None unless `relativistic`."""
+    relativistic: bool = False
+    """Whether the generator's loss looks at real images too."""
 
 
 def _cross_entropy(logits: tf.Tensor, labels: float | tf.Tensor) -> tf.Tensor:
@@ -56,7 +58,61 @@ def binary_cross_entropy(
         real = _cross_entropy(real_logits, real_target)
         return 0.5 * (real + _cross_entropy(fake_logits, fake_target))
 
-    def generator(fake_logits: tf.Tensor) -> tf.Tensor:
+    def generator(real_logits: None, fake_logits: tf.Tensor) -> tf.Tensor:
         return _cross_entropy(fake_logits, 1.0)
 
     return GanLoss(discriminator, generator)
+
+
+def minimax() -> GanLoss:
+    """The saturating loss of Goodfellow et al. (2014), equation 1: G minimises log(1 - D(G(z)))."""
+
+    def generator(real_logits: None, fake_logits: tf.Tensor) -> tf.Tensor:
+        return -tf.nn.softplus(fake_logits)[:, 0]
+
+    return GanLoss(binary_cross_entropy().discriminator, generator)
+
+
+def least_squares() -> GanLoss:
+    """LSGAN with targets 0 and 1 (Mao et al., 2017, equation 9)."""
+
+    def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return 0.5 * (tf.square(real_logits - 1) + tf.square(fake_logits))[:, 0]
+
+    def generator(real_logits: None, fake_logits: tf.Tensor) -> tf.Tensor:
+        return 0.5 * tf.square(fake_logits - 1)[:, 0]
+
+    return GanLoss(discriminator, generator)
+
+
+def wasserstein() -> GanLoss:
+    """The critic's difference (Arjovsky et al., 2017); wants a gradient penalty beside it."""
+
+    def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return (fake_logits - real_logits)[:, 0]
+
+    def generator(real_logits: None, fake_logits: tf.Tensor) -> tf.Tensor:
+        return -fake_logits[:, 0]
+
+    return GanLoss(discriminator, generator)
+
+
+def hinge() -> GanLoss:
+    """Lim and Ye, "Geometric GAN" (2017); Miyato et al. (2018), equations 16 and 17."""
+
+    def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return (tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits))[:, 0]
+
+    return GanLoss(discriminator, wasserstein().generator)
+
+
+def relativistic_paired() -> GanLoss:
+    """RpGAN (Jolicoeur-Martineau, 2018), each fake against one real image, as in R3GAN (2024)."""
+
+    def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softplus(fake_logits - real_logits)[:, 0]
+
+    def generator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softplus(real_logits - fake_logits)[:, 0]
+
+    return GanLoss(discriminator, generator, relativistic=True)
