@@ -46,6 +46,7 @@ CASES = {
         "loss": losses.relativistic_paired(),
         "penalties": [penalties.r1(), penalties.r2()],
     },
+    "ema": {"ema_half_life": 100},
     "article_float32": {"dtype": "float32"},
     # Not invariant, by its very meaning: it shows that the battery can tell.
     "batch_norm_per_replica": {

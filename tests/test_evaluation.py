@@ -39,7 +39,7 @@ def evaluate(strategy, data_dir, **settings):
     )
     settings = {"dataset": dataset, "data_dir": str(data_dir), "seed": 3, **settings}
     evaluator = Evaluator(strategy=strategy, **settings)
-    return evaluator(trainer.fakes, step=7, images_seen=224)
+    return evaluator(trainer.fakes, step=7, images_seen=224, weights=trainer.sampler_weights)
 
 
 def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy, data_dir):
@@ -142,7 +142,7 @@ def test_a_generator_that_copies_is_found_out(data_dir):
     evaluator = Evaluator(
         strategy=ONE, dataset=digits(), data_dir=str(data_dir), seed=0, num_samples=500
     )
-    card, closest = evaluator(copies, step=0, images_seen=0)
+    card, closest = evaluator(copies, step=0, images_seen=0, weights="raw")
     assert card.metrics["fid"].value < 2 * card.metrics["fid"].real
     assert card.metrics["nearest_train"].value < 1e-3 < card.metrics["nearest_train"].real
     assert card.metrics["memorised"].value == 1

@@ -16,7 +16,7 @@ def describe(name="mnist", size=60_000, latent_dim=50, g=article.generator, **dr
     generator = g(latent_dim=latent_dim, image_shape=SHAPE)
     discriminator = article.discriminator(image_shape=SHAPE, **dropout)
     spec = DatasetSpec(name, image_shape=SHAPE, num_classes=10)
-    return identity.describe(spec, size, latent_dim, generator, discriminator)
+    return identity.describe(spec, size, latent_dim, False, generator, discriminator)
 
 
 def test_the_same_run_is_accepted(tmp_path):

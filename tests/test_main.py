@@ -133,6 +133,25 @@ def test_overlays_train(tmp_path, overlay):
     assert out.startswith("Trained to step 6")
 
 
+def test_the_average_is_sampled_resumed_and_named_on_the_card(tmp_path, data_dir):
+    ema = "--gin_param=train.ema_half_life=1000"
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run(*DIGITS, ema, f"--model_dir={whole}")
+    run(*DIGITS, ema, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
+    run(*DIGITS, ema, f"--model_dir={halves}")
+    tensors = checkpoint(whole, 6)
+    assert_same(checkpoint(halves, 6), tensors)
+    names = [n for n in tensors if n.startswith("generator/") and "/_kernel/" in n]
+    assert names
+    for name in names:
+        average = tensors[name.replace("generator/", "generator_average/", 1)]
+        assert 0 < np.abs(average - tensors[name]).max() < 1e-2
+    run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
+    assert Card.load(str(whole)).weights == "EMA (half-life 1,000 images)"
+    line = error_line(*DIGITS, f"--model_dir={whole}")
+    assert "another choice of a moving average (train.ema_half_life > 0): True there" in line
+
+
 def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
     model_dir, _, _ = trained
     run(*DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.num_steps=4")

@@ -67,7 +67,7 @@ class Card:
     images_seen: int
     """Training images, repeated ones counted again."""
     weights: str
-    """Which of the generator's: "raw"."""
+    """Which of the generator's: "raw", or the moving average ("EMA ...")."""
     seed: int
     num_samples: int
     num_test: int

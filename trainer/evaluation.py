@@ -88,7 +88,7 @@ class Evaluator:
         *,
         step: int,
         images_seen: int,
-        weights: str = "raw",
+        weights: str,
     ) -> Evaluation:
         """Measures a generator.
 

@@ -19,9 +19,13 @@ from trainer.tasks import Run
 _LEAST = {
     **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),
     **dict.fromkeys(("num_samples", "keep_checkpoints"), 1),
-    **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every"), 0),
+    **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every", "ema_half_life"), 0),
 }
 """The least that each whole number among train's settings may be."""
+
+_SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
+_SCHEDULE += ("keep_checkpoints", "evaluate_every")
+"""Settings that a Run takes as they are."""
 
 
 def train(
@@ -39,6 +43,7 @@ def train(
     num_epochs: int = 30,
     num_steps: int | None = None,
     seed: int = 0,
+    ema_half_life: int = 0,
     steps_per_loop: int = 50,
     checkpoint_every: int = 1000,
     keep_checkpoints: int = 3,
@@ -66,6 +71,8 @@ def train(
       num_epochs: Passes over the dataset, in whole batches.
       num_steps: Steps to train; wins over num_epochs.
       seed: 0 <= seed < 2**32; fixes every random number of the run.
+      ema_half_life: Images after which a weight counts half in the average of the generator that
+        samples and evaluation use; 0 for no average.
       steps_per_loop: Most steps in one call on the devices; the loop reports after each call.
       checkpoint_every: Steps between checkpoints; 0 for one at the end only.
       keep_checkpoints: How many checkpoints to keep.
@@ -83,7 +90,8 @@ def train(
     Raises:
       TrainerError: if a setting breaks a rule.
     """
-    _check_least(locals())
+    settings = locals()
+    _check_least(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
     images = source.load("train").images
@@ -99,6 +107,7 @@ def train(
         latent_dim=latent_dim,
         batch_size=batch_size,
         seed=seed,
+        ema_half_life=ema_half_life,
     )
     measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
     return task(
@@ -108,13 +117,8 @@ def train(
             real_images=images[:num_samples],
             model_dir=model_dir,
             num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
-            steps_per_loop=steps_per_loop,
-            checkpoint_every=checkpoint_every,
-            sample_every=sample_every,
-            num_samples=num_samples,
-            keep_checkpoints=keep_checkpoints,
             evaluator=measure,
-            evaluate_every=evaluate_every,
+            **{name: settings[name] for name in _SCHEDULE},
         )
     )
 

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import random
+from trainer import averaging, random
 from trainer.data.pipeline import BatchOrder, normalise, replicate
 from trainer.errors import TrainerError
 from trainer.losses import GanLoss
-from trainer.models.layers import check_replica_invariant
+from trainer.models.checks import check_models
 from trainer.optimizers import for_reduced_gradients, state
 from trainer.penalties import Penalty
 
@@ -46,6 +46,7 @@ class GanTrainer:
       latent_dim: Z.
       batch_size: Global batch size; every replica takes an equal share.
       seed: 0 <= seed < 2**32; with the step, it fixes every random number.
+      ema_half_life: In images, of the weights' average that samples come from; 0 for none.
 
     Raises:
       TrainerError: if a setting breaks one of these rules.
@@ -65,6 +66,7 @@ class GanTrainer:
         latent_dim: int,
         batch_size: int,
         seed: int,
+        ema_half_life: int = 0,
     ) -> None:
         if not 0 <= seed < 2**32:
             raise TrainerError(f"train.seed={seed} is not in [0, 2**32); choose one that is")
@@ -76,6 +78,7 @@ class GanTrainer:
         self.seed = seed
         self._loss = loss
         self._penalties = penalties
+        self._ema_half_life = ema_half_life
         self._dtype = keras.config.floatx()
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
@@ -89,13 +92,17 @@ class GanTrainer:
             )
             self.generator = generator(latent_dim=latent_dim, image_shape=image_shape)
             self.discriminator = discriminator(image_shape=image_shape)
-            _check_models(self.generator, self.discriminator, image_shape)
+            check_models(self.generator, self.discriminator, image_shape)
             self._generator_optimizer = for_reduced_gradients(
                 generator_optimizer(), self.generator.trainable_variables
             )
             self._discriminator_optimizer = for_reduced_gradients(
                 discriminator_optimizer(), self.discriminator.trainable_variables
             )
+            self.sampler = self.generator
+            if ema_half_life:
+                self.sampler = generator(latent_dim=latent_dim, image_shape=image_shape)
+                averaging.start(self.sampler, self.generator)
         self._images = replicate(strategy, images)
         self._run_steps = tf.function(
             self._steps, input_signature=[tf.TensorSpec([None, batch_size], tf.int32)]
@@ -107,13 +114,21 @@ class GanTrainer:
     @property
     def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model | list[tf.Variable]]:
         """All state of a run, by name; the random streams have none."""
-        return {
+        items = {
             "step": self.step,
             "generator": self.generator,
             "discriminator": self.discriminator,
             "generator_optimizer": state(self._generator_optimizer),
             "discriminator_optimizer": state(self._discriminator_optimizer),
         }
+        return items | ({"generator_average": self.sampler} if self._ema_half_life else {})
+
+    @property
+    def sampler_weights(self) -> str:
+        """Which of the generator's weights samples are drawn from, in words."""
+        if not self._ema_half_life:
+            return "raw"
+        return f"EMA (half-life {self._ema_half_life:,} images)"
 
     def train(self, num_steps: int) -> dict[str, float]:
         """Runs `num_steps` steps in one call on the devices.
@@ -150,11 +165,11 @@ class GanTrainer:
 
     def fakes(self, keys: tf.Tensor) -> tf.Tensor:
         """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run."""
-        return self.generator(self._draw_latents(keys), training=False)
+        return self.sampler(self._draw_latents(keys), training=False)
 
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
-        images = self.strategy.run(self.generator, args=(latents,), kwargs={"training": False})
+        images = self.strategy.run(self.sampler, args=(latents,), kwargs={"training": False})
         return self.strategy.experimental_local_results(images)[0]
 
     def _steps(self, order: tf.Tensor) -> tf.Tensor:
@@ -192,6 +207,9 @@ class GanTrainer:
 
         means_1, norm_1 = self._train_discriminator(real, keys)
         means_2, norm_2 = self._train_generator(real, keys)
+        if self._ema_half_life:
+            weight = averaging.decay(self._ema_half_life, self.batch_size, step)
+            averaging.update(self.sampler, self.generator, weight)
         means = _sum_over_replicas(tf.stack([*means_1, *means_2]))
         return tf.concat([means, [norm_1, norm_2]], axis=0)
 
@@ -204,7 +222,7 @@ class GanTrainer:
           This replica's terms of loss/discriminator, accuracy/real and accuracy/fake, and the
           gradient's norm.
         """
-        fake = self.fakes(keys("latents/1"))
+        fake = self.generator(self._draw_latents(keys("latents/1")), training=False)
         layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
         with tf.GradientTape() as tape, random.key_scope(layer_keys):
             logits = self.discriminator(tf.concat([fake, real], axis=0), training=True)
@@ -280,15 +298,3 @@ def _share(batch_size: int, num_replicas: int) -> int:
             f"the nearest sizes that can: {', '.join(nearest)}"
         )
     return batch_size // num_replicas
-
-
-def _check_models(
-    generator: keras.Model, discriminator: keras.Model, image_shape: tuple[int, int, int]
-) -> None:
-    for model, expected in ((generator, tuple(image_shape)), (discriminator, (1,))):
-        check_replica_invariant(model)
-        if model.output_shape[1:] != expected:
-            raise TrainerError(
-                f"{model.name} returns {model.output_shape[1:]} an example, where the dataset "
-                f"and the losses need {expected}; change its last layer"
-            )

@@ -20,7 +20,7 @@ _NOT_IDENTITY = {"name", "module", "registered_name", "build_config", "dtype", "
 
 
 def describe(
-    spec: DatasetSpec, num_examples: int, latent_dim: int, *models: keras.Model
+    spec: DatasetSpec, num_examples: int, latent_dim: int, averaged: bool, *models: keras.Model
 ) -> Identity:
     """A flat, JSON-ready description, one entry a fact, named as a user would name it."""
     identity: Identity = {
@@ -28,6 +28,7 @@ def describe(
         "dataset image shape": str(tuple(spec.image_shape)),
         "dataset size": num_examples,
         "train.latent_dim": latent_dim,
+        "choice of a moving average (train.ema_half_life > 0)": averaged,
     }
     for model in models:
         identity[f"{model.name} layers"] = ", ".join(type(y).__name__ for y in model.layers)

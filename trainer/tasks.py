@@ -74,6 +74,7 @@ class Run:
             self.spec,
             self.trainer.order.num_examples,
             self.trainer.latent_dim,
+            self.trainer.sampler is not self.trainer.generator,
             self.trainer.generator,
             self.trainer.discriminator,
         )
@@ -131,7 +132,10 @@ def evaluate(run: Run) -> int:
 def _look(run: Run) -> tuple[Evaluation, np.ndarray]:
     """An evaluation of the current step, and uint8 samples beside it; every process takes part."""
     evaluation = run.evaluator(
-        run.trainer.fakes, step=run.step, images_seen=run.step * run.trainer.batch_size
+        run.trainer.fakes,
+        step=run.step,
+        images_seen=run.step * run.trainer.batch_size,
+        weights=run.trainer.sampler_weights,
     )
     samples = run.trainer.sample(run.trainer.latents(run.num_samples))
     return evaluation, denormalise(samples)

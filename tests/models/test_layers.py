@@ -8,6 +8,7 @@ import tensorflow as tf
 from trainer import random
 from trainer.errors import TrainerError
 from trainer.models import layers
+from trainer.models.checks import check_replica_invariant
 
 KEYS = random.example_keys(0, "test", 0, tf.range(200))
 
@@ -51,4 +52,4 @@ def test_dropout_survives_saving(tmp_path):
 def test_keras_own_random_layers_are_refused(layer):
     model = keras.Sequential([keras.Input([3]), keras.Sequential([layer])], name="discriminator")
     with pytest.raises(TrainerError, match=r"same numbers .* use trainer\.models\.layers\.Dropout"):
-        layers.check_replica_invariant(model)
+        check_replica_invariant(model)

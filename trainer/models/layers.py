@@ -8,16 +8,6 @@ import tensorflow as tf
 from trainer import random
 from trainer.errors import TrainerError
 
-# Keras's own: their generators hand every replica the same numbers, so the result would depend
-# on how many replicas share the batch.
-_REPLICA_DEPENDENT = (
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout2D,
-)
-
 
 def leaky_relu() -> keras.layers.Layer:
     """LeakyReLU with the slope 0.2 of the tutorial and of Radford et al.'s DCGAN (2015)."""
@@ -73,17 +63,3 @@ class Dropout(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate}
-
-
-def check_replica_invariant(model: keras.Model) -> None:
-    """Refuses a model whose answer would depend on the number of replicas.
-
-    Raises:
-      TrainerError: naming the first layer that draws the same numbers on every replica.
-    """
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, _REPLICA_DEPENDENT):
-            raise TrainerError(
-                f"{model.name}: keras.layers.{type(layer).__name__} '{layer.name}' draws the same "
-                "numbers on every replica; use trainer.models.layers.Dropout"
-            )
