@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 from pathlib import Path
 
@@ -47,9 +48,11 @@ def data_dir(tmp_path_factory, worker_id) -> Path:
 def make_strategy():
     """(1 or NUM_DEVICES) -> a strategy of that many replicas.
 
-    No other number: TensorFlow's collectives allow one group size in a process.
+    No other number, and the same strategy each time: TensorFlow's collectives allow one group size
+    in a process, and every MirroredStrategy numbers its operations from the same start.
     """
 
+    @functools.cache
     def make(num_replicas: int) -> tf.distribute.Strategy:
         if num_replicas == 1:
             return tf.distribute.OneDeviceStrategy("CPU:0")
