@@ -28,6 +28,7 @@ setup(
         "gin-config>=0.5,<0.6",
         "importlib_resources>=6.4",  # TFDS 4.9.10 imports it without declaring it
         "jinja2>=3.1.5,<4",
+        "markupsafe>=2.1,<4",
         "matplotlib>=3.9,<4",
         "numpy>=2,<3",
         "pillow>=11,<14",

@@ -41,7 +41,10 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
         names=list(scalars),
         verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
         metrics=[_row(name, results) for name in TITLES],
-        grids=[(seed, [_samples(output, r, i, seed) for r in results]) for i, seed in _each(seeds)],
+        grids=[
+            (seed, [_samples(output, result, i, seed) for result in results])
+            for i, seed in enumerate(seeds)
+        ],
         curves=_curves(scalars),
         cards=[
             (result.variant.name, seed, f"{result.variant.name}/seed_{seed}/evaluation.html")
@@ -49,10 +52,6 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
             for seed in seeds
         ],
     )
-
-
-def _each(seeds: Sequence[int]) -> list[tuple[int, int]]:
-    return list(enumerate(seeds))
 
 
 def _row(metric: str, results: Sequence[Result]) -> dict[str, object]:
