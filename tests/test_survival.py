@@ -297,7 +297,8 @@ def test_sigterm_on_virtual_replicas(tmp_path):
 
 
 def test_two_trainers_on_one_model_dir(tmp_path):
-    first = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    endless = "--gin_param=train.num_steps=1000000"  # however long the second takes to start
+    first = start(*RUN, *OFTEN, endless, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
     line = error_line(*RUN, f"--model_dir={tmp_path}")
     assert f"{tmp_path} is in use by process {first.pid} on " in line
