@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -162,12 +163,32 @@ def verdict(baseline: Result, rival: Result, metric: str = "fid") -> str:
     return f"{better.variant.name} is better: {names} ({shown})."
 
 
+class Row(NamedTuple):
+    """One metric of a comparison, as text."""
+
+    title: str
+    values: list[str]
+    """Mean and standard deviation over the seeds, of each result."""
+    real: str
+    """What real images read."""
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """The table of all metrics."""
+    real = results[0].cards[0].metrics
+    return [
+        Row(
+            f"{title} {reading}",
+            [result.mean_and_deviation(metric) for result in results],
+            number(real[metric].real),
+        )
+        for metric, (title, reading) in TITLES.items()
+    ]
+
+
 def markdown(results: Sequence[Result]) -> str:
-    """The table of all metrics: mean and standard deviation, and what real images read."""
+    """The table of all metrics as Markdown."""
     names = [result.variant.name for result in results]
     lines = [f"| | {' | '.join(names)} | real images |", "| --- |" + " --- |" * (len(names) + 1)]
-    for metric, (title, reading) in TITLES.items():
-        cells = [result.mean_and_deviation(metric) for result in results]
-        real = number(results[0].cards[0].metrics[metric].real)
-        lines.append(f"| {title} {reading} | {' | '.join(cells)} | {real} |")
+    lines += [f"| {row.title} | {' | '.join(row.values)} | {row.real} |" for row in rows(results)]
     return "\n".join(lines)

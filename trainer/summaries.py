@@ -27,17 +27,15 @@ def image_grid(images: np.ndarray) -> np.ndarray:
 
 def write_png(path: str, picture: np.ndarray) -> None:
     """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
-    partial = f"{path}.partial"
-    with tf.io.gfile.GFile(partial, "wb") as file:
-        file.write(tf.io.encode_png(picture).numpy())
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    write_file(path, tf.io.encode_png(picture).numpy())
 
 
-def write_text(path: str, text: str) -> None:
+def write_file(path: str, content: str | bytes) -> None:
     """Writes to a local or gs:// path, whole or not at all."""
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+    partial = f"{path}.partial"
+    with tf.io.gfile.GFile(partial, "w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(partial, path, overwrite=True)
 
 
 def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:

@@ -147,10 +147,10 @@ def _keep(
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)
-    summaries.write_text(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
+    summaries.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
     curves = summaries.read_scalars(run.model_dir)
     page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
-    summaries.write_text(f"{run.model_dir}/{PAGE_NAME}", page)
+    summaries.write_file(f"{run.model_dir}/{PAGE_NAME}", page)
 
 
 def run_training(run: Run) -> int:

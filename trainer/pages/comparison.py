@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from trainer import comparison
-from trainer.card import TITLES, number
+from trainer.card import number
 from trainer.comparison import Result
 from trainer.pages import charts
 from trainer.pages.card import TEMPLATES, TRAINING_CURVES, style
@@ -40,7 +40,7 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
         seeds=seeds,
         names=list(scalars),
         verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
-        metrics=[_row(name, results) for name in TITLES],
+        metrics=comparison.rows(results),
         grids=[
             (seed, [_samples(output, result, i, seed) for result in results])
             for i, seed in enumerate(seeds)
@@ -52,14 +52,6 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
             for seed in seeds
         ],
     )
-
-
-def _row(metric: str, results: Sequence[Result]) -> dict[str, object]:
-    return {
-        "title": " ".join(TITLES[metric]),
-        "values": [result.mean_and_deviation(metric) for result in results],
-        "real": number(results[0].cards[0].metrics[metric].real),
-    }
 
 
 def _samples(output: Path, result: Result, index: int, seed: int) -> tuple[str, str]:
