@@ -85,7 +85,10 @@ def job(arguments: list[str]) -> dict[str, object]:
             "podFailurePolicy": {
                 "rules": [
                     {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
                     # Stopped, or left over by another that is counted.
                     {
                         "action": "Ignore",

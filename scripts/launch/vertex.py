@@ -39,10 +39,11 @@ def main(argv: list[str]) -> int:
         path.write_text(content, encoding="utf-8")
     create = ["gcloud", "ai", "custom-jobs", "create", f"--region={REGION.value}"]
     code = cluster.run([*create, f"--display-name={NAME.value}", f"--config={path}"])
-    if code == 0:
+    if code == 0 and not cluster.DRY_RUN.value:
         cluster.say(
-            f"Paid for until it ends. See and cancel: gcloud ai custom-jobs list "
-            f"--region={REGION.value}, ... stream-logs JOB, ... cancel JOB"
+            "It is paid for until it ends, or until: gcloud ai custom-jobs cancel JOB "
+            f"--region={REGION.value}. Its lines: gcloud ai custom-jobs stream-logs JOB "
+            f"--region={REGION.value}"
         )
     return code
 

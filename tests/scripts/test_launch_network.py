@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -39,8 +40,11 @@ def hosts(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def mended(hosts):
+    """After each test, whatever came of it, the link is up and no trainer runs."""
     yield
     hosts.link("up")
+    for pid in trainers(hosts):
+        os.kill(pid, signal.SIGKILL)
 
 
 def start(arguments):
@@ -72,7 +76,7 @@ def start_launcher(hosts, arguments, *flags):
     return start(hosts.on(0, sys.executable, LAUNCHER, *flags, "--", *arguments))
 
 
-def finish(processes, seconds=240):
+def finish(processes, seconds=400):
     try:
         return [process.communicate(timeout=seconds)[0] for process in processes]
     finally:
@@ -80,7 +84,7 @@ def finish(processes, seconds=240):
             process.kill()
 
 
-def wait_for(condition, seconds=90.0):
+def wait_for(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
