@@ -62,6 +62,7 @@ class Run:
         return int(self.trainer.step.numpy())
 
     def checkpoints(self) -> Checkpoints:
+        strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
         return Checkpoints(
             self.trainer.checkpoint_items,
             self.model_dir,
