@@ -46,8 +46,16 @@ setup(
             "tensorflow>=2.20,<2.22; platform_machine not in 'x86_64 AMD64'",
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "tpu": ["tensorflow-tpu>=2.20,<2.21"],
-        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "setuptools>=75"],
+        # tensorflow-tpu 2.20 takes any libtpu from 0.0.14 on, and aborts at import with 0.0.32.1.
+        "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.32"],
+        "test": [
+            "gcp-storage-emulator>=2026.7,<2027",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.17,<0.18",
+            "setuptools>=75",
+            "trustme>=1.2,<2",
+        ],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
 )

@@ -8,18 +8,18 @@ quotas or rate limits; a test sets `Server.fault` to answer as Google documents.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import http.server
 import logging
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import trustme
 from gcp_storage_emulator import server as emulator
-from gcp_storage_emulator.handlers.buckets import create_bucket
+from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.storage import Storage
 
 _HOSTS = ("www.googleapis.com", "storage.googleapis.com")
@@ -38,7 +38,7 @@ emulator.Request = _Request
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves until closed; counts what it is asked for."""
+    """Serves until closed."""
 
     daemon_threads = True
 
@@ -47,10 +47,16 @@ class Server(http.server.ThreadingHTTPServer):
         self.certificate = certificate
         self.storage = Storage(use_memory_fs=True)
         self.one_at_a_time = threading.Lock()
-        self.requests: collections.Counter[str] = collections.Counter()
-        self.uploaded_bytes = 0
         self.fault: Callable[[_Handler], int | None] = lambda request: None
         """The HTTP status to refuse a request with; None serves it."""
+
+    def handle_error(self, request, address) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # of a client that was killed
+            super().handle_error(request, address)
+
+    def put(self, bucket: str, name: str, content: bytes) -> None:
+        resource = objects._make_object_resource("", bucket, name, "text/plain", str(len(content)))
+        self.storage.create_file(bucket, name, content, resource)
 
     def files(self, bucket: str) -> dict[str, bytes]:
         """Every object, directory markers aside."""
@@ -69,13 +75,10 @@ class _Handler(emulator.RequestHandler):
         self.send_response(200)
         self.end_headers()
         self.connection = self.remote.certificate.wrap_socket(self.connection, server_side=True)
-        self.setup_streams()
-        self.handle_one_request()
-        self.connection.close()
-
-    def setup_streams(self) -> None:
         self.request = self.connection
         self.setup()
+        self.handle_one_request()
+        self.connection.close()
 
     def handle_one_request(self) -> None:
         super().handle_one_request()
@@ -90,19 +93,22 @@ class _Handler(emulator.RequestHandler):
         if self.headers["Transfer-Encoding"]:
             del self.headers["Content-Length"]  # libcurl sends both, and means the former
         with self.remote.one_at_a_time:
-            self.remote.requests[method] += 1
-            if method in ("PUT", "POST"):
-                self.remote.uploaded_bytes += int(self.headers.get("Content-Length") or 0)
             status = self.remote.fault(self)
             if status is None and self.headers["Authorization"] != f"Bearer {TOKEN}":
                 status = 401
-            if status is None:
-                emulator.Router(self).handle(method)
-            else:
+            if status is not None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._answer(status, b"")
+            elif self.path.endswith("/storageLayout"):  # which the emulator does not know
+                self._answer(200, b'{"hierarchicalNamespace": {"enabled": false}}')
+            else:
+                emulator.Router(self).handle(method)
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def do_GET(self) -> None:  # noqa: N802
         self._serve("GET")
@@ -118,8 +124,8 @@ class _Handler(emulator.RequestHandler):
 
 
 @contextlib.contextmanager
-def serving(directory: Path, *buckets: str) -> Iterator[tuple[Server, dict[str, str]]]:
-    """A server with `buckets`, and the environment that leads TensorFlow to it."""
+def serving(directory: Path, *names: str) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server with buckets of these `names`, and the environment that leads TensorFlow to it."""
     authority = trustme.CA()
     bundle = directory / "authority.pem"
     authority.cert_pem.write_to_path(bundle)
@@ -127,8 +133,8 @@ def serving(directory: Path, *buckets: str) -> Iterator[tuple[Server, dict[str, 
     authority.issue_cert(*_HOSTS).configure_cert(context)
     logging.getLogger("api.object").setLevel(logging.CRITICAL)
     with Server(context) as server:
-        for bucket in buckets:
-            create_bucket(bucket, server.storage)
+        for bucket in names:
+            buckets.create_bucket(bucket, server.storage)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         proxy = f"http://127.0.0.1:{server.server_port}"

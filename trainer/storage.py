@@ -73,6 +73,7 @@ def _check_bucket(path: str, bucket: str) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message that says something."""
+    """The first line of an error's message that says what happened, after where it did."""
+    where = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
     lines = [line.strip() for line in str(error).splitlines()]
-    return next((x for x in lines if x and x != "Graph execution error:"), "no reason given")[:300]
+    return next((x for x in lines if x and not x.startswith(where)), "no reason given")[:300]

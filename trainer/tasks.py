@@ -259,7 +259,11 @@ def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
 
 
 def _kept(checkpoints: Checkpoints) -> str:
-    return f"Last good checkpoint: {checkpoints.latest or 'none was saved yet'}"
+    try:
+        latest = checkpoints.latest or "none was saved yet"
+    except tf.errors.OpError:
+        latest = "not known"
+    return f"Last good checkpoint: {latest}"
 
 
 def _watch(

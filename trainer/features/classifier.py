@@ -16,8 +16,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
-from trainer import strategy as strategies
 from trainer import storage
+from trainer import strategy as strategies
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.data.pipeline import normalise
 from trainer.errors import TrainerError
