@@ -23,7 +23,7 @@ LAYERS = [
     {"trainer.comparison"},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
-    | {"trainer.card", "trainer.penalties", "trainer.averaging"},
+    | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.random", *(room.removesuffix(".") for room in ROOMS)}
     | {"trainer.features", "trainer.pages"},
