@@ -47,6 +47,7 @@ setup(
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "tpu": ["tensorflow-tpu>=2.20,<2.21"],
+        "tpu-check": ["jax>=0.10.2,<0.11", "libtpu>=0.0.52,<0.1"],  # scripts/tpu_check.py
         "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "setuptools>=75"],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},

@@ -48,7 +48,6 @@ CASES = {
     },
     "ema": {"ema_half_life": 100},
     "article_float32": {"dtype": "float32"},
-    "article_bfloat16": {"dtype": "mixed_bfloat16"},
     # Not invariant, by its very meaning: it shows that the battery can tell.
     "batch_norm_per_replica": {
         "generator": functools.partial(article.generator, synchronized=False)
@@ -58,7 +57,7 @@ CASES = {
 
 def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
     """The state and the metrics after NUM_STEPS steps of one case."""
-    keras.config.set_floatx("float64" if dtype == "float64" else "float32")
+    keras.config.set_floatx(dtype)
     images = sklearn.datasets.load_digits().images[:500, :, :, np.newaxis] * 255 / 16
     settings = {
         "generator": article.generator,

@@ -18,6 +18,7 @@ LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.tasks"},
+    {name for name in MODULES if name.startswith("trainer.tpu.")},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
@@ -26,7 +27,7 @@ LAYERS = [
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.random", *(room.removesuffix(".") for room in ROOMS)}
-    | {"trainer.features", "trainer.pages"},
+    | {"trainer.features", "trainer.pages", "trainer.tpu"},
     {"trainer.errors"},
     {"trainer"},
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import averaging, random
-from trainer.data.pipeline import BatchOrder, normalise, replicate, share
+from trainer.data.pipeline import BatchOrder, normalise, replicate, share, take
 from trainer.errors import TrainerError
 from trainer.losses import GanLoss
 from trainer.models.checks import check_models
@@ -105,7 +105,8 @@ class GanTrainer:
             if ema_half_life:
                 self.sampler = generator(latent_dim=latent_dim, image_shape=image_shape)
                 averaging.start(self.sampler, self.generator)
-        self._images = replicate(strategy, images)
+        self._image_shape = image_shape
+        self.images = replicate(strategy, images)
         self._run_steps = tf.function(
             self._steps, input_signature=[tf.TensorSpec([None, batch_size], tf.int32)]
         )
@@ -181,7 +182,7 @@ class GanTrainer:
         for i in tf.range(num_steps):
             metrics = self.strategy.run(
                 self.replica_step,
-                args=(self._images, order[i], first + tf.cast(i, tf.int64)),
+                args=(self.images, order[i], first + tf.cast(i, tf.int64)),
             )
             history = history.write(i, self.strategy.experimental_local_results(metrics)[0])
         self.step.assign_add(tf.cast(num_steps, tf.int64))
@@ -192,7 +193,7 @@ class GanTrainer:
         """Both phases of one step, on one replica, inside strategy.run.
 
         Args:
-          images: uint8 [N, H, W, C], the whole dataset.
+          images: The whole dataset, as `self.images` holds it for each replica.
           order: int32 [global batch], the examples of this step.
           step: int64 scalar, steps done before this one.
 
@@ -202,7 +203,8 @@ class GanTrainer:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         first = tf.cast(replica, tf.int32) * self.replica_batch_size
         examples = first + tf.range(self.replica_batch_size)
-        real = normalise(tf.gather(images, tf.gather(order, examples)), self._dtype)
+        real = take(images, tf.gather(order, examples), self._image_shape)
+        real = normalise(real, self._dtype)
 
         def keys(stream: str) -> tf.Tensor:
             return random.example_keys(self.seed, stream, step, examples)
