@@ -23,7 +23,7 @@ _COPY = re.compile(r"^\s*(%[\w#]+) = mhlo\.copy (%[\w#]+) ")
 _VALUE = re.compile(r"%[\w#]+")
 _ALIAS = re.compile(r"parameter_number = (\d+) : i64}, output_index = array<i64: (\d+)>")
 _TENSOR = re.compile(r"tensor<((?:\d+x)*)([a-z]+)(\d+)>")
-_LOCATION = re.compile(r"^(#loc\d+) = loc\(\"([^\"]+)\"", re.MULTILINE)
+_LOCATION = re.compile(r"^(#loc\d+) = loc\((?:\"([^\"]+)\"|fused\[(#loc\d+))", re.MULTILINE)
 
 
 class XlaReplicas(tf.distribute.OneDeviceStrategy):
@@ -165,10 +165,13 @@ def _refuse_dynamic_shapes(text: str, graph: tf.Graph) -> None:
     ]
     if not lines:
         return
-    table = dict(_LOCATION.findall(text))
-    names = [table.get(m[1]) for line in lines if (m := re.search(r"loc\((#loc\d+)\)", line))]
-    names = [name for name in dict.fromkeys(names) if name]
-    places = _places(names[:1], graph) if names else lines[0].strip()[:200]
+    locations = {key: name or fused for key, name, fused in _LOCATION.findall(text)}
+    used = {match[1] for line in lines if (match := re.search(r"loc\((#loc\d+)\)$", line))}
+    names = {locations.get(key) for key in used}
+    names |= {locations.get(name) for name in names}
+    # What comes first in the graph has made the others so.
+    first = [operation.name for operation in graph.get_operations() if operation.name in names]
+    places = _places(first[:1], graph) if first else lines[0].strip()[:200]
     raise TrainerError(f"this shape depends on the data, and a TPU's may not: {places}; {_REMEDY}")
 
 
