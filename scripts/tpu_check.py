@@ -33,26 +33,25 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    experiments = config.experiments() if ALL.value else [[]]
     rows = []
+    code = 0
     try:
-        for files in experiments:
-            rows += _check([*files, *GIN_FILE.value])
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        for files in config.experiments() if ALL.value else [[]]:
+            try:
+                rows += _check([*files, *GIN_FILE.value])
+            except TrainerError as error:  # and the other experiments may be sound
+                print(f"error: {error} ({' '.join([*files, *GIN_FILE.value])})", file=sys.stderr)
+                code = error.exit_code
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
     if len(rows) > 1:
         print(_table(rows))
-    return 0
+    return code
 
 
 def _check(gin_files: list[str]) -> list[dict[str, str]]:
     """One row a topology, each printed as soon as it is known."""
-    import tensorflow as tf
-
     from trainer.tpu import check, compiler
     from trainer.tpu.program import XlaReplicas, lower
 
@@ -67,7 +66,7 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
             program = lower(replicas)
             distance = None
             if count <= compiler.MOST_CPU_REPLICAS:
-                single = check.build(tf.distribute.OneDeviceStrategy("CPU:0"), DATA_DIR.value)
+                single = check.reference(DATA_DIR.value)
                 distance = check.update_distance(program, replicas, single)
             programs[count] = program, distance
             logging.info("lowered and run in %.0f s", time.monotonic() - started)

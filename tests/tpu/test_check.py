@@ -8,7 +8,6 @@ from pathlib import Path
 
 import gin
 import pytest
-import tensorflow as tf
 from tests_support import environment
 
 from trainer import config
@@ -32,8 +31,7 @@ def no_config_stays():
 def both(*files, params=(), num_replicas=8):
     """The trainer as a TPU slice would have it, and as one CPU has it."""
     config.load(files, params)
-    one = tf.distribute.OneDeviceStrategy("CPU:0")
-    return check.build(XlaReplicas(num_replicas)), check.build(one)
+    return check.build(XlaReplicas(num_replicas)), check.reference()
 
 
 @pytest.mark.slow
@@ -57,7 +55,7 @@ def test_every_shipped_config_compiles_for_a_tpu(files):
 def test_eight_replicas_under_xla_make_the_trainers_own_update(files):
     replicas, single = both(*files, params=["train.ema_half_life=1000"])
     distance = check.update_distance(lower(replicas), replicas, single)
-    # Measured: 1e-6 and 5e-6 in float32; beyond check.BOUNDS it raises.
+    # Beyond check.BOUNDS it raises; measured: 1e-6 and 5e-6 in float32, 0.05 and 0.2 in bfloat16.
     assert 0 < distance.slots < distance.weights
 
 

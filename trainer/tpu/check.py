@@ -17,15 +17,14 @@ from trainer.tpu.chips import chip, roofline
 from trainer.tpu.program import Program
 
 BOUNDS = {"float32": (1e-4, 1e-2), "bfloat16": (0.25, 0.5)}
-"""Of `Distance`'s two numbers, by what the models compute in. One step of Adam from its start
+"""Of `Distance`'s two numbers, by what the program computes in. One step of Adam from its start
 moves every weight by the learning rate, in a direction that rounding decides where the gradient is
-nearly zero; hence the wider second bound. bfloat16 keeps eight bits, and TensorFlow's own kernels
-for the CPU sum in it too, where XLA sums in float32."""
+nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Between two updates of the same weights, relative to the trainer's own."""
+    """Between two updates of the same weights, relative to the trainer's own in float32."""
 
     slots: float
     """Of the optimizers' slots: of the gradients, that is."""
@@ -36,8 +35,15 @@ class Distance:
         return f"{self.slots:.0e} of the gradients, {self.weights:.0e} of the weights' update"
 
 
-def build(strategy: tf.distribute.Strategy, data_dir: str | None = None) -> GanTrainer:
-    """The trainer of the config in force, on `strategy` in place of the config's own.
+def reference(data_dir: str | None = None) -> GanTrainer:
+    """The trainer of the config in force on one replica, in float32."""
+    return build(tf.distribute.OneDeviceStrategy("CPU:0"), data_dir, precision="float32")
+
+
+def build(
+    strategy: tf.distribute.Strategy, data_dir: str | None = None, **settings: object
+) -> GanTrainer:
+    """The trainer of the config in force, with `strategy` and `settings` in place of its own.
 
     Images are random numbers where the dataset's size is known without it: nothing is downloaded.
     """
@@ -58,6 +64,7 @@ def build(strategy: tf.distribute.Strategy, data_dir: str | None = None) -> GanT
         dataset=stand_in,
         model_dir="",
         data_dir=data_dir,
+        **settings,
         task=lambda run: built.append(run.trainer) or 0,
     )
     return built[0]
@@ -69,7 +76,7 @@ def update_distance(program: Program, replicas: GanTrainer, single: GanTrainer) 
     Args:
       program: Lowered from `replicas`.
       replicas: A trainer of several replicas, untrained.
-      single: The trainer of one replica, untrained, from the same config.
+      single: What `reference` made of the same config.
 
     Raises:
       TrainerError: if they are further apart than rounding explains.
@@ -91,7 +98,7 @@ def update_distance(program: Program, replicas: GanTrainer, single: GanTrainer) 
         slots=_relative(after(slots), expected_slots),
         weights=_relative(after(ours) - before, expected - before),
     )
-    kind = single.discriminator.compute_dtype
+    kind = replicas.discriminator.compute_dtype
     for name, bound in zip(("slots", "weights"), BOUNDS[kind], strict=True):
         if not (value := getattr(distance, name)) <= bound:
             raise TrainerError(
@@ -145,7 +152,7 @@ def report(program: Program, compiled: compiler.Compiled, distance: Distance | N
         "step µs at least": f"{least.step * 1e6:.0f} ({least.limit})",
         "images/s a chip at most": f"{pace:,.0f}",
         "operations off the TPU": f"none of {program.num_operations:,}",
-        "distance from the trainer's update": str(distance or "not run: too many replicas"),
+        "distance from the trainer's own update": str(distance or "not run: too many replicas"),
     }
 
 
