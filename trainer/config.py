@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gin
@@ -31,6 +31,12 @@ CONFIG_DIR = next(
 def available() -> list[str]:
     """The shipped config files, as --gin_file takes them."""
     return sorted(p.relative_to(CONFIG_DIR).as_posix() for p in CONFIG_DIR.rglob("*.gin"))
+
+
+def experiments() -> list[list[str]]:
+    """--gin_file of each shipped experiment: the bases, and the overlays over mnist.gin."""
+    names = [name for name in available() if not name.startswith("hardware/")]
+    return [["mnist.gin", name] if "/" in name else [name] for name in names]
 
 
 def find(name: str) -> str:
@@ -148,6 +154,21 @@ def call(name: str, **arguments: object) -> int:
         plain = TrainerError(str(error).splitlines()[0])
         plain.exit_code = error.exit_code
         raise plain from error
+
+
+def bound(parameter: str) -> Callable[..., object]:
+    """The configurable that the config gives to `parameter`, such as "train.dataset".
+
+    Raises:
+      TrainerError: if the config gives it none.
+    """
+    try:
+        return gin.query_parameter(parameter).scoped_configurable_fn
+    except ValueError as error:
+        raise TrainerError(
+            f"the config leaves {parameter} open: add a base config, such as "
+            "--gin_file=mnist.gin, before any overlay"
+        ) from error
 
 
 def text() -> str:

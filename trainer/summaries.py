@@ -62,20 +62,20 @@ class EventWriter:
         self._next_flush = clock()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        with self._writer.as_default(step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self._writer.set_as_default(step)  # as_default would flush each time
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
         self._flush_if_due()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """`picture` is uint8 [H, W, C]."""
-        with self._writer.as_default(step):
-            tf.summary.image(name, picture[np.newaxis])
+        self._writer.set_as_default(step)
+        tf.summary.image(name, picture[np.newaxis])
         self._flush_if_due()
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        with self._writer.as_default(step):
-            tf.summary.text(name, markdown)
+        self._writer.set_as_default(step)
+        tf.summary.text(name, markdown)
         self._flush_if_due()
 
     def flush(self) -> None:
