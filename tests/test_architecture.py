@@ -26,7 +26,7 @@ LAYERS = [
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
     {name for name in MODULES if name.startswith(ROOMS)},
-    {"trainer.random", *(room.removesuffix(".") for room in ROOMS)}
+    {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
     | {"trainer.features", "trainer.pages", "trainer.tpu"},
     {"trainer.errors"},
     {"trainer"},

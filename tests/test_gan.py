@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -150,6 +151,43 @@ def test_nothing_is_traced_after_the_first_call(make_strategy):
     for num_steps in (1, 3, 2):
         trainer.train(num_steps)
     assert len(traces) == first > 0
+
+
+HOST_OPS = re.compile(
+    "PyFunc|Print|Assert|Summary|File|Checkpoint|Save|Restore|Merge.*Bundle|Iterator|Dataset|Reader"
+)
+
+
+def ops_of(function):
+    """The types of a traced function's operations, and of those of the functions it calls."""
+    definition = function.graph.as_graph_def(add_shapes=False)
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize("num_replicas", [1, 4])
+def test_the_host_has_no_part_in_a_call(make_strategy, num_replicas):
+    """Images, checkpoints, summaries and evaluation happen between calls: no op of theirs."""
+    trainer = make_trainer(make_strategy(num_replicas), ema_half_life=100)
+    ops = ops_of(trainer._run_steps.get_concrete_function())
+    assert {"StatelessWhile", "While"} & ops and "AssignAddVariableOp" in ops  # it is all there
+    assert not [op for op in ops if HOST_OPS.search(op)]
+
+
+def test_a_host_operation_would_be_found():
+    @tf.function
+    def inner(x):
+        tf.print(x)
+        return tf.numpy_function(lambda y: y, [x], tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
+    def outer(x):
+        for _ in tf.range(3):
+            x = tf.ensure_shape(inner(x), [])
+        return x
+
+    found = {op for op in ops_of(outer.get_concrete_function()) if HOST_OPS.search(op)}
+    assert {"PrintV2", "PyFunc"} <= found
 
 
 def test_divergence_names_the_step_and_the_loss(make_strategy):

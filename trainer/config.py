@@ -12,9 +12,13 @@ import gin
 import tensorflow as tf
 from absl import logging
 
+from trainer import storage
 from trainer.errors import TrainerError
 
 SAVED_NAME = "config.gin"
+
+_READING_ERRORS = (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError)
+_READING_ERRORS += (tf.errors.OpError,)
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
@@ -97,7 +101,7 @@ def load(files: Sequence[str], params: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # gin logs an error for each place where a file is not
     try:
         gin.parse_config_files_and_bindings(paths, params, print_includes_and_imports=False)
-    except (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError) as error:
+    except _READING_ERRORS as error:
         raise TrainerError(_explain(error)) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -179,8 +183,7 @@ def save(model_dir: str) -> None:
         with tf.io.gfile.GFile(path) as file:
             for line in changed_lines(file.read(), text()):
                 logging.warning("config differs from the run's last start: %s", line)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text())
+    storage.write_file(path, text())
 
 
 def changed_lines(before: str, after: str) -> list[str]:

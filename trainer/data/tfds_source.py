@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -88,7 +87,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
             requests.head(url, timeout=_PROBE_SECONDS)
         builder.download_and_prepare()
     except (requests.exceptions.RequestException, tfds.download.DownloadError) as error:
-        root = Path(builder.data_path).parents[1]
+        root = builder.data_path.parents[1]
         raise TrainerError(
             f"{builder.name} is not prepared in {root} and "
             f"{urlsplit(url or '').netloc or 'its source'} cannot be reached: run once on a "
