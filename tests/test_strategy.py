@@ -13,7 +13,7 @@ import threading
 
 import pytest
 import tensorflow as tf
-from tests_support import free_ports
+from tests_support import free_ports, tf_config
 
 from trainer import strategy
 from trainer.errors import TrainerError
@@ -62,7 +62,12 @@ def test_mirrored_over_virtual_cpus():
     assert strategy.mirrored(virtual_cpus=4).num_replicas_in_sync == 4
 
 
-@pytest.mark.parametrize("value", [None, "", "{}", "[]", '{"cluster": {"worker": ["a:1"]}}'])
+NO_CLUSTER = [None, "", "{}", "[]", '{"cluster": {"worker": ["a:1"]}}']
+NO_CLUSTER += [tf_config(["a:1"], 1), tf_config(["a:1"], 0, "chief")]  # of a task that is not in it
+NO_CLUSTER += [tf_config({"worker": ["a:1"], "ps": ["b:1"]}, 0)]
+
+
+@pytest.mark.parametrize("value", NO_CLUSTER)
 def test_multi_worker_without_a_cluster_shows_one(monkeypatch, value):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if value is not None:

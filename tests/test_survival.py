@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,9 +23,10 @@ from tests_support import (
     error_line,
     free_ports,
     run,
+    tf_config,
 )
 
-from trainer.errors import LOST_PEER
+from trainer.errors import LOST_PEER, NO_PEER
 
 pytestmark = pytest.mark.slow
 
@@ -49,9 +50,9 @@ def wait_for(condition, seconds=90.0, pause=0.002):
         time.sleep(pause)
 
 
-def start(*arguments, **changes):
+def start(*arguments, prefix=(), **changes):
     return subprocess.Popen(
-        command(*arguments),
+        [*prefix, *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -61,16 +62,15 @@ def start(*arguments, **changes):
 
 def start_workers(*arguments, count=2, each=lambda index: []):
     """Worker processes over loopback; `each(index)` adds arguments to one of them."""
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(count)]}
+    addresses = [f"localhost:{port}" for port in free_ports(count)]
     workers = []
     for index in range(count):
-        config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         workers.append(
             start(
                 *arguments,
                 "--gin_file=hardware/multi_worker.gin",
                 *each(index),
-                TF_CONFIG=json.dumps(config),
+                TF_CONFIG=tf_config(addresses, index),
             )
         )
     return workers
@@ -245,6 +245,64 @@ def test_the_tasks_of_a_slurm_step_are_workers(tmp_path):
     assert saved_steps(tmp_path) == [4]
 
 
+@pytest.mark.parametrize("tasks", [[("chief", 0), ("worker", 0)], [("chief", 0)]])
+def test_a_cluster_with_a_chief(tmp_path, tasks):
+    """As Vertex AI describes it: a chief and workers, or a chief alone."""
+    jobs = {
+        job: [f"localhost:{port}"] for (job, _), port in zip(tasks, free_ports(2), strict=False)
+    }
+    processes = [
+        start(
+            *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
+            "--gin_param=train.num_steps=4",
+            TF_CONFIG=tf_config(jobs, index, job),
+        )
+        for job, index in tasks
+    ]
+    outs = finish(processes)
+    assert [process.returncode for process in processes] == [0] * len(tasks), outs
+    assert saved_steps(tmp_path) == [4]
+    assert "Trained to step 4" in outs[0]
+
+
+# As the first process of a container, where signals are lost that nobody handles.
+CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def start_in_container(*arguments, **changes):
+    if reason := _no_container():
+        pytest.skip(reason)
+    return start(*arguments, prefix=CONTAINER, **changes)
+
+
+def _no_container():
+    try:
+        done = subprocess.run([*CONTAINER, "true"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unshare is not installed (Debian's util-linux)"
+    return done.stderr.strip() and f"no namespaces here: {done.stderr.strip()}"
+
+
+def test_a_container_is_not_kept_waiting_for_a_missing_peer(tmp_path):
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+    worker = start_in_container(
+        *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
+        "--gin_param=multi_worker.peer_timeout=3.0",
+        TF_CONFIG=tf_config(addresses, 0),
+    )
+    (out,) = finish([worker], 60)
+    assert worker.returncode == NO_PEER and "peer_timeout=3 seconds" in out, out
+
+
+def test_sigterm_to_a_container(tmp_path):
+    container = start_in_container(*RUN, *OFTEN, f"--model_dir={tmp_path}")
+    wait_for(lambda: saved_steps(tmp_path))
+    os.kill(trainers_of(tmp_path)[-1], signal.SIGTERM)  # the one before is unshare
+    (out,) = finish([container])
+    assert container.returncode == 143, out
+    assert f"Stopped by SIGTERM at step {saved_steps(tmp_path)[-1]} of {STEPS}" in out
+
+
 def test_a_lost_worker_is_reported_by_the_others(tmp_path):
     workers = start_workers(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
@@ -258,17 +316,27 @@ def test_a_lost_worker_is_reported_by_the_others(tmp_path):
 
 def test_a_missing_peer_is_not_awaited_for_ever(tmp_path):
     ports = free_ports(2)
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    config = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+    addresses = [f"localhost:{port}" for port in ports]
     worker = start(
         *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
         "--gin_param=multi_worker.peer_timeout=3.0",
-        TF_CONFIG=json.dumps(config),
+        TF_CONFIG=tf_config(addresses, 0),
     )
     (out,) = finish([worker], 60)
-    assert worker.returncode == -signal.SIGALRM, out
+    assert worker.returncode == NO_PEER, out
     (line,) = [line for line in out.splitlines() if line.startswith("error: ")]
     assert f"localhost:{ports[1]}" in line and "peer_timeout=3 seconds" in line
+
+
+def test_a_taken_port_is_one_line(tmp_path):
+    (port,) = free_ports(1)
+    with socket.create_server(("localhost", port)):
+        line = error_line(
+            *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
+            code=LOST_PEER,
+            TF_CONFIG=tf_config([f"localhost:{port}"], 0),
+        )
+    assert re.search(r"worker 0 cannot join .* if its port is taken, end what listens there", line)
 
 
 def test_workers_with_different_configs_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -61,6 +62,12 @@ def assert_same(a, b):
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def tf_config(addresses, index, job="worker"):
+    """TF_CONFIG of one process of a cluster of "host:port"s, or of a dict from jobs to those."""
+    jobs = addresses if isinstance(addresses, dict) else {"worker": addresses}
+    return json.dumps({"cluster": jobs, "task": {"type": job, "index": index}})
 
 
 def free_ports(count):

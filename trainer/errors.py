@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+
+NO_PEER = signal.SIGALRM  # 14: the others did not appear in time, which ends a process by this
 LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command; try it again
 
 

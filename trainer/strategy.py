@@ -7,10 +7,12 @@ is called once, first.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from absl import logging
 from numpy.typing import ArrayLike
 
 from trainer import storage
-from trainer.errors import TrainerError
+from trainer.errors import NO_PEER, LostPeerError, TrainerError
 
 
 def auto() -> tf.distribute.Strategy:
@@ -78,12 +80,12 @@ def multi_worker(
       cluster_resolver: Makes the resolver that knows the cluster, such as Slurm's; by default the
         environment variable TF_CONFIG names it, as Kubernetes' operators and Vertex AI set it.
       peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
-        them the process says so and ends by SIGALRM, which a shell reports as 142.
+        them the process says so and ends with code 14, `errors.NO_PEER`.
     """
     try:
         resolver = (cluster_resolver or _tf_config)()
         cluster = resolver.cluster_spec().as_dict()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise TrainerError(
             "strategy.multi_worker needs a cluster: TF_CONFIG in the environment of every process, "
             'such as \'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
@@ -95,13 +97,23 @@ def multi_worker(
         f"multi_worker.peer_timeout={peer_timeout:g} seconds: start the same command on every one "
         "of them, and check that they reach each other"
     )
-    with _ended_after(peer_timeout, message):
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    try:
+        with _ended_after(peer_timeout, message):
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+        raise LostPeerError(
+            f"{resolver.task_type} {resolver.task_id} cannot join {json.dumps(cluster)} "
+            f"({error.message.splitlines()[0][:200]}): if its port is taken, end what listens "
+            "there, such as an earlier run; then start the same command again"
+        ) from error
 
 
 def _tf_config() -> tf.distribute.cluster_resolver.ClusterResolver:
-    cluster = json.loads(os.environ["TF_CONFIG"])
-    cluster["cluster"]["worker"], cluster["task"]["index"]  # the least that must be there
+    config = json.loads(os.environ["TF_CONFIG"])
+    cluster, task = config["cluster"], config["task"]
+    if others := {*cluster, task["type"]} - {"chief", "worker"}:
+        raise ValueError(f"{', '.join(sorted(others))}: only chief and worker take part")
+    cluster[task["type"]][task["index"]]  # Vertex AI's may be a chief alone
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
@@ -118,8 +130,9 @@ def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterRes
     return make(port_base=port_base, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False)
 
 
-# Outside this process, which TensorFlow does not leave, not even for another thread, while it waits
-# for peers. The end of standard input says that the wait is over, or this process.
+# Outside this process, which TensorFlow does not leave while it waits for peers, not even for
+# another thread or a signal handler in Python. The end of standard input says that the wait or this
+# process is over.
 _WATCHDOG = """
 import os, select, signal, sys
 if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
@@ -130,7 +143,12 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 
 @contextlib.contextmanager
 def _ended_after(seconds: float, message: str) -> Iterator[None]:
-    """Ends this process with `message` and SIGALRM if the block takes longer than `seconds`."""
+    """Ends this process with `message` and NO_PEER if the block takes longer than `seconds`."""
+    # A handler in C, since without one a signal is lost on a container's first process. SIGALRM's
+    # number, which it is called with, is the exit code.
+    libc = ctypes.CDLL(None)
+    libc.signal(NO_PEER, libc._exit)
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
     watchdog = subprocess.Popen(
         [sys.executable, "-I", "-c", _WATCHDOG, str(seconds), message], stdin=subprocess.PIPE
     )
@@ -139,6 +157,8 @@ def _ended_after(seconds: float, message: str) -> Iterator[None]:
     finally:
         watchdog.stdin.close()
         watchdog.wait()
+        signal.signal(signal.SIGINT, on_interrupt)
+        signal.signal(NO_PEER, signal.SIG_DFL)
 
 
 _NO_TPU = {

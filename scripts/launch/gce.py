@@ -1,0 +1,77 @@
+"""Trains on Google Compute Engine: VMs with GPUs, made for the run and deleted after it.
+
+    pip wheel --no-deps --wheel-dir=dist .
+    python scripts/launch/gce.py --name=gan --zone=us-central1-a --wheel=dist/NAME.whl -- \\
+        --gin_file=mnist.gin --model_dir=gs://BUCKET/runs/mnist
+
+One VM trains with all its GPUs, several (--num_vms) form a cluster over their internal network. The
+same command resumes: the run is in the bucket. Ctrl-C saves, stops and deletes. Should this process
+be lost, the VMs save and idle, and are deleted by Google after --max_hours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cluster
+import remote
+from absl import app, flags
+
+NAME = flags.DEFINE_string("name", None, "What the VMs are called: NAME-0, NAME-1, ...")
+ZONE = flags.DEFINE_string("zone", None, "Zone, such as us-central1-a.")
+WHEEL = flags.DEFINE_string("wheel", None, "The wheel of this package to install.")
+NUM_VMS = flags.DEFINE_integer("num_vms", 1, "How many VMs.", lower_bound=1)
+MACHINE_TYPE = flags.DEFINE_string("machine_type", "g2-standard-8", "Default: one NVIDIA L4.")
+ACCELERATOR = flags.DEFINE_string(
+    "accelerator", None, 'GPUs of an N1 machine, such as "type=nvidia-tesla-t4,count=4".'
+)
+IMAGE = flags.DEFINE_string(
+    "image_family", "common-cu124-ubuntu-2204", "Of the project deeplearning-platform-release."
+)
+SPOT = flags.DEFINE_bool("spot", False, "Cheaper VMs that Google may take back at any time.")
+MAX_HOURS = flags.DEFINE_integer("max_hours", 24, "Life of the VMs at most.", lower_bound=1)
+
+
+def main(argv: list[str]) -> int:
+    """Returns the trainer's exit code."""
+    arguments = cluster.trainer_arguments(argv, bucket=True)
+    cluster.require(name=NAME.value, zone=ZONE.value, wheel=WHEEL.value)
+    cluster.require_file("wheel", WHEEL.value)
+    names = [f"{NAME.value}-{index}" for index in range(NUM_VMS.value)]
+    zone = f"--zone={ZONE.value}"
+    delete = ["gcloud", "compute", "instances", "delete", *names, zone, "--quiet"]
+
+    def connect(index: int, line: str) -> list[str]:
+        return ["gcloud", "compute", "ssh", names[index], zone, f"--command={line}"]
+
+    with cluster.rented(_create(names), delete):
+        for index, name in enumerate(names):
+            # The image installs the driver when it first starts.
+            cluster.until_ready(connect(index, "nvidia-smi"))
+            cluster.run_or_fail(["gcloud", "compute", "scp", WHEEL.value, f"{name}:", zone])
+            install = cluster.install(Path(WHEEL.value).name, "gpu")
+            cluster.run_or_fail(connect(index, install))
+        addresses = [f"{name}:2222" for name in names]
+        return remote.train(connect, addresses, cluster.INSTALLED_PYTHON, arguments)
+
+
+def _create(names: list[str]) -> list[str]:
+    return [
+        *("gcloud", "compute", "instances", "create", *names),
+        f"--zone={ZONE.value}",
+        f"--machine-type={MACHINE_TYPE.value}",
+        *([f"--accelerator={ACCELERATOR.value}"] if ACCELERATOR.value else []),
+        f"--image-family={IMAGE.value}",
+        "--image-project=deeplearning-platform-release",
+        "--metadata=install-nvidia-driver=True",
+        "--boot-disk-size=100GB",
+        "--maintenance-policy=TERMINATE",
+        "--scopes=cloud-platform",
+        *(["--provisioning-model=SPOT"] if SPOT.value else []),
+        f"--max-run-duration={MAX_HOURS.value}h",
+        "--instance-termination-action=DELETE",
+    ]
+
+
+if __name__ == "__main__":
+    app.run(main)
