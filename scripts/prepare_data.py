@@ -11,6 +11,7 @@ import sys
 
 from absl import app, flags
 
+from trainer import storage
 from trainer.data import archives
 from trainer.errors import TrainerError
 
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
+        storage.check(DATA_DIR.value or "")
         prepared = archives.prepare(DATASET.value, ARCHIVES.value, DATA_DIR.value)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)

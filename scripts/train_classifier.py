@@ -8,11 +8,11 @@ Prints the test accuracy and the sha256 to put into trainer/features/classifier.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from absl import app, flags
 
 import trainer  # noqa: F401  sets Keras's backend
+from trainer import storage
 from trainer.data import tfds_source
 from trainer.features import classifier
 
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     dataset = tfds_source.from_builder(DATASET.value, data_dir=DATA_DIR.value)
     weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
     content = classifier.pack(weights)
-    Path(OUTPUT.value).write_bytes(content)
+    storage.write_file(OUTPUT.value, content)
     print(f"test accuracy {weights['test_accuracy']:.4f}, {len(content):,} bytes: {OUTPUT.value}")
     print(f"sha256 {hashlib.sha256(content).hexdigest()}")
 

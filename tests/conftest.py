@@ -5,6 +5,9 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,27 @@ def data_dir(tmp_path_factory, worker_id) -> Path:
         strategy = tf.distribute.OneDeviceStrategy("CPU:0")
         classifier(dataset=digits(), data_dir=str(base / "data"), strategy=strategy)
     return base / "data"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The package's wheel, built from a copy so that the checkout stays as it is."""
+    root = Path(__file__).parents[1]
+    source = tmp_path_factory.mktemp("source")
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(root / name, source)
+    for name in ("trainer", "configs"):
+        shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    built = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", built, source),
+        ],
+        check=True,
+    )
+    (path,) = built.iterdir()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,6 @@ CASES = {
 def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
     """The state and the metrics after NUM_STEPS steps of one case."""
     keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
     images = sklearn.datasets.load_digits().images[:500, :, :, np.newaxis] * 255 / 16
     settings = {
         "generator": article.generator,
@@ -73,6 +72,7 @@ def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
         latent_dim=50,
         batch_size=BATCH_SIZE,
         seed=0,
+        precision=dtype,
         **(settings | changes),
     )
     metrics = gan.train(NUM_STEPS)

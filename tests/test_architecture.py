@@ -18,15 +18,16 @@ LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.tasks"},
+    {name for name in MODULES if name.startswith("trainer.tpu.")},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
-    | {"trainer.card", "trainer.penalties", "trainer.averaging"},
+    | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
     {name for name in MODULES if name.startswith(ROOMS)},
-    {"trainer.random", *(room.removesuffix(".") for room in ROOMS)}
-    | {"trainer.features", "trainer.pages"},
+    {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
+    | {"trainer.features", "trainer.pages", "trainer.tpu"},
     {"trainer.errors"},
     {"trainer"},
 ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -57,7 +59,7 @@ def test_the_table_has_mean_deviation_and_floor():
 
 
 def write(output, variant, seed, card):
-    directory = comparison.model_dir(output, variant, seed)
+    directory = Path(comparison.model_dir(output, variant, seed))
     directory.mkdir(parents=True)
     (directory / "evaluation.json").write_text(card.to_json())
 

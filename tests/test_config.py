@@ -153,3 +153,20 @@ def test_saving_keeps_the_config_and_logs_what_changed(tmp_path, caplog):
     assert "- experiment.train.num_epochs = 30" in caplog.text
     assert "+ experiment.train.num_epochs = 40" in caplog.text
     assert len(caplog.records) == 2
+
+
+def test_experiments_hold_every_file_but_hardware():
+    names = {name for files in config.experiments() for name in files}
+    assert names == {n for n in config.available() if not n.startswith("hardware/")}
+    assert ["mnist.gin", "models/chatgpt.gin"] in config.experiments()
+
+
+def test_bound_is_what_the_config_names():
+    config.load(["digits.gin"], [])
+    assert config.bound("train.dataset")().spec.name == "digits"
+
+
+def test_bound_without_a_base_names_one():
+    config.load(["hardware/tpu.gin"], [])
+    with pytest.raises(TrainerError, match=r"train\.dataset open: .*mnist\.gin"):
+        config.bound("train.dataset")

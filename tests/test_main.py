@@ -14,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests_support import (
+    DIGITS,
     assert_same,
     checkpoint,
     command,
@@ -25,10 +26,6 @@ from tests_support import (
 
 from trainer import summaries
 from trainer.card import Card
-
-SMALL = ["--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=2"]
-SMALL += ["--gin_param=train.sample_every=4", "--gin_param=train.checkpoint_every=3"]
-DIGITS = ["--gin_file=digits.gin", *SMALL]
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,32 @@
-"""The wheel: installed elsewhere, it finds its configs from any working directory."""
+"""The wheel: it finds its configs from anywhere, and leaves a preinstalled TensorFlow alone."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+FLAVOURS = {"tensorflow", "tensorflow-cpu", "tensorflow-tpu"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A directory that the built wheel was unpacked into, as an installation would."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    for name in ("trainer", "configs"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+def installed(wheel, tmp_path_factory):
+    """A directory that the wheel was unpacked into, as an installation would."""
     target = tmp_path_factory.mktemp("site")
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
-            *("--no-build-isolation", "--target", str(target), str(source)),
+            *("--target", target, wheel),
         ],
         check=True,
     )
@@ -57,3 +58,49 @@ def test_weights_and_pages_are_inside(installed):
     for folder, pattern in (("features/weights", "*.npz"), ("pages", "*.html"), ("pages", "*.css")):
         names = {p.name for p in (ROOT / "trainer" / folder).glob(pattern)}
         assert names and names == {p.name for p in (installed / "trainer" / folder).glob(pattern)}
+
+
+def tensorflow_and_its_needs():
+    """The distributions here that TensorFlow is, or requires, directly or not."""
+    names, found = set(FLAVOURS), {}
+    while names:
+        name = canonicalize_name(names.pop())
+        try:
+            found[name] = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        needs = [Requirement(line) for line in found[name].requires or []]
+        applying = [r for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
+        names |= {canonicalize_name(r.name) for r in applying} - found.keys()
+    return found
+
+
+@pytest.mark.slow
+def test_pip_would_leave_this_tensorflow_and_its_needs_alone(wheel, tmp_path):
+    """pip's own answer, for an environment that holds their metadata and nothing else."""
+    venv.create(tmp_path, with_pip=False)
+    (site,) = tmp_path.glob("lib/python*/site-packages")
+    preinstalled = tensorflow_and_its_needs()
+    assert {"keras", "numpy", "protobuf"} < preinstalled.keys()
+    for distribution in preinstalled.values():
+        folder = distribution._path
+        shutil.copytree(folder, site / folder.name)
+    pip = [sys.executable, "-m", "pip", "--python", tmp_path / "bin" / "python"]
+    done = subprocess.run(
+        [*pip, "install", "--dry-run", "--quiet", "--report", "-", wheel],
+        capture_output=True,
+        text=True,
+    )
+    if "No matching distribution found" in done.stderr and not registry_answers():
+        pytest.skip("no package registry can be reached")
+    assert done.returncode == 0, done.stderr
+    planned = {
+        canonicalize_name(item["metadata"]["name"]) for item in json.loads(done.stdout)["install"]
+    }
+    assert {"gan-trainer", "tensorflow-datasets"} <= planned
+    assert not planned & (preinstalled.keys() | FLAVOURS)
+
+
+def registry_answers():
+    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"]
+    return subprocess.run([*ask, "gin-config"], capture_output=True).returncode == 0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.metadata
+import importlib.util
 import json
+import subprocess
+import sys
+import threading
 
 import pytest
 import tensorflow as tf
-from tests_support import tf_config
+from tests_support import free_ports, tf_config
 
 from trainer import strategy
-from trainer.errors import TrainerError
+from trainer.errors import NO_PEER, TrainerError
 
 no_gpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="this machine has a GPU"
@@ -26,15 +31,12 @@ def test_auto_takes_the_cpu_where_there_is_nothing_else():
 
 @no_gpu
 def test_auto_says_so_when_an_expected_tpu_is_missing(monkeypatch, caplog):
-    monkeypatch.setenv("TPU_NAME", "local")
-    monkeypatch.setattr(strategy, "tpu", _no_tpu)
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5e-1")  # as in Colab, here without the TPU
     with caplog.at_level("WARNING", logger="absl"):
         assert isinstance(strategy.auto(), tf.distribute.OneDeviceStrategy)
-    assert "no TPU answers; looking for GPUs instead" in caplog.text
-
-
-def _no_tpu():
-    raise TrainerError("no TPU answers")
+    assert "no TPU answers to tpu.name='local'" in caplog.text
+    assert "looking for GPUs instead" in caplog.text
 
 
 def test_one_device_names_the_devices_there_are():
@@ -90,12 +92,81 @@ def test_a_nameless_tpu_is_one_line(monkeypatch):
         strategy.tpu(name="")
 
 
+@pytest.fixture
+def metadata(monkeypatch):
+    """What Google's virtual machines ask, on loopback: a project and a zone, and no more."""
+    answers = {"project/project-id": b"p", "instance/zone": b"projects/1/zones/us-central2-b"}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = answers.get(self.path.removeprefix("/computeMetadata/v1/"))
+            self.send_response(404 if content is None else 200)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{server.server_port}")
+        yield
+        server.shutdown()
+
+
+def test_a_named_tpu_off_google_cloud_is_one_line(monkeypatch):
+    monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{free_ports(1)[0]}")
+    message = (
+        r"tpu\.name='my-tpu' \(URLError: .*refused.*\): run on a Google Cloud VM .*grpc://HOST"
+    )
+    with pytest.raises(TrainerError, match=message):
+        strategy.tpu(name="my-tpu")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("googleapiclient") is not None, reason="googleapiclient is installed"
+)
+def test_a_named_tpu_without_googles_libraries_is_one_line(metadata):
+    message = r"\(RuntimeError: Missing runtime dependency .*pip install google-api-python-client"
+    with pytest.raises(TrainerError, match=message):
+        strategy.tpu(name="my-tpu")
+
+
+def test_an_address_that_does_not_answer_ends_the_process_with_a_line():
+    # TensorFlow alone was seen to wait for five minutes, deaf to Ctrl-C.
+    name = f"grpc://127.0.0.1:{free_ports(1)[0]}"
+    code = "import sys; from trainer import strategy; strategy.tpu(name=sys.argv[1], timeout=1)"
+    done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
+    assert done.returncode == NO_PEER
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(f"error: tpu.name='{name}' did not answer within tpu.timeout=1 seconds")
+
+
+@no_gpu
+def test_auto_asks_for_the_tpu_that_the_environment_names(monkeypatch, metadata, caplog):
+    monkeypatch.setenv("TPU_NAME", "my-tpu")
+    with caplog.at_level("WARNING", logger="absl"):
+        assert isinstance(strategy.auto(), tf.distribute.OneDeviceStrategy)
+    assert "no TPU answers to tpu.name='my-tpu'" in caplog.text
+    assert "looking for GPUs instead" in caplog.text
+
+
+def test_a_tpu_elsewhere_wants_a_model_dir_that_it_sees():
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver
+    here, there = resolver(tpu="local"), resolver(tpu="grpc://10.0.0.2:8470")
+    for allowed, model_dir in ((None, "runs/a"), (here, "runs/a"), (there, "gs://bucket/a")):
+        strategy.check_model_dir(allowed, model_dir)
+    message = r"--model_dir=runs/a .* TPU at grpc://10\.0\.0\.2:8470 .* --model_dir=gs://"
+    with pytest.raises(TrainerError, match=message):
+        strategy.check_model_dir(there, "runs/a")
+
+
 def test_a_tpu_is_expected_where_its_tensorflow_or_its_name_is(monkeypatch):
     monkeypatch.delenv("TPU_NAME", raising=False)
+    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
     installed = {d.metadata["Name"] for d in importlib.metadata.distributions()}
     assert strategy._tpu_expected() == ("tensorflow-tpu" in installed)
-    monkeypatch.setenv("TPU_NAME", "my-tpu")
-    assert strategy._tpu_expected()
+    for name, value in (("TPU_NAME", "my-tpu"), ("TPU_ACCELERATOR_TYPE", "v5e-1")):
+        with monkeypatch.context() as context:
+            context.setenv(name, value)
+            assert strategy._tpu_expected()
 
 
 def test_a_single_process_is_its_own_chief(make_strategy):

@@ -67,3 +67,26 @@ def test_scalars_are_read_back_and_the_later_of_two_counts(tmp_path):
         writer.image(9, "samples", PICTURE)
         writer.close()
     assert summaries.read_scalars(str(tmp_path)) == {"loss": ([1, 2, 3, 4], [1.0, 5.0, 5.0, 5.0])}
+
+
+def test_a_slow_store_is_flushed_a_twentieth_of_the_time(tmp_path, monkeypatch):
+    """A flush that takes half a second is followed by ten without any."""
+    now = [0.0]
+    writer = summaries.EventWriter(str(tmp_path), clock=lambda: now[0])
+    flush, flushed_at = writer._writer.flush, []
+
+    def slow():
+        flush()
+        flushed_at.append(now[0])
+        now[0] += 0.5
+
+    monkeypatch.setattr(writer._writer, "flush", slow)
+    for step in range(25):
+        now[0] = max(now[0], float(step))
+        writer.scalars(step, {"loss": 0.5})
+    assert flushed_at == [0.0, 11.0, 22.0]
+    writer.flush()
+    assert len(summaries.read_scalars(str(tmp_path))["loss"][0]) == 25
+    writer.scalars(25, {"loss": 0.5})
+    writer.close()
+    assert len(summaries.read_scalars(str(tmp_path))["loss"][0]) == 26

@@ -14,6 +14,11 @@ import tensorflow as tf
 
 from trainer.card import TITLES, Card, Metric
 
+SMALL = ["--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=2"]
+SMALL += ["--gin_param=train.sample_every=4", "--gin_param=train.checkpoint_every=3"]
+DIGITS = ["--gin_file=digits.gin", *SMALL]
+"""Six steps on the embedded digits, two a call."""
+
 
 def command(*arguments):
     return [sys.executable, "-m", "trainer.main", *arguments]

@@ -78,7 +78,13 @@ class Checkpoints:
 
     @property
     def latest(self) -> str | None:
-        """The path of the newest checkpoint, without its suffixes."""
+        """The path of the newest checkpoint, without its suffixes.
+
+        The one that this process saved or restored is known without a look, which may be out of
+        reach by now.
+        """
+        if self._saved_step is not None:
+            return f"{self.directory}/{_NAME}-{self._saved_step}"
         return next(iter(self._paths()), None)
 
     def _paths(self) -> list[str]:

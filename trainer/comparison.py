@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from scipy import stats
 
+from trainer import storage
 from trainer.card import TITLES, Card, number
 from trainer.errors import TrainerError
 
@@ -70,18 +72,18 @@ def _name(gin_files: Sequence[str]) -> str:
     return "-".join(path.stem for path in paths if path.parent.name != "hardware")
 
 
-def model_dir(output: Path, variant: Variant, seed: int) -> Path:
+def model_dir(output: str, variant: Variant, seed: int) -> str:
     """Where the run of a variant and seed is."""
-    return output / variant.name / f"seed_{seed}"
+    return f"{output}/{variant.name}/seed_{seed}"
 
 
-def run(variant: Variant, seed: int, output: Path, extra: Sequence[str]) -> int:
+def run(variant: Variant, seed: int, output: str, extra: Sequence[str]) -> int:
     """Trains (or resumes) and evaluates one run, unless that was done already.
 
     Args:
       variant: Its config.
       seed: The run's seed.
-      output: Directory of the comparison.
+      output: Local or gs:// directory of the comparison.
       extra: Further flags of trainer.main.
 
     Returns:
@@ -90,8 +92,8 @@ def run(variant: Variant, seed: int, output: Path, extra: Sequence[str]) -> int:
     directory = model_dir(output, variant, seed)
     flags = [f"--gin_file={name}" for name in variant.gin_files]
     flags += [*extra, f"--gin_param=train.seed={seed}"]
-    done = directory / _DONE
-    if done.exists() and json.loads(done.read_text()) == flags and Card.load(str(directory)):
+    done = f"{directory}/{_DONE}"
+    if _read_json(done) == flags and Card.load(directory):
         print(f"{directory} is trained and evaluated already", flush=True)
         return 0
     for mode in ("train", "evaluate"):
@@ -99,8 +101,16 @@ def run(variant: Variant, seed: int, output: Path, extra: Sequence[str]) -> int:
         command = [sys.executable, "-m", "trainer.main", f"--mode={mode}", *flags]
         if code := _supervise([*command, f"--model_dir={directory}"]):
             return code
-    done.write_text(json.dumps(flags))
+    storage.write_file(done, json.dumps(flags))
     return 0
+
+
+def _read_json(path: str) -> object:
+    """The content of a file; None if there is none."""
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(file)
 
 
 def _supervise(command: Sequence[str]) -> int:
@@ -119,7 +129,7 @@ def _supervise(command: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def collect(found: Sequence[Variant], seeds: Sequence[int], output: Path) -> list[Result]:
+def collect(found: Sequence[Variant], seeds: Sequence[int], output: str) -> list[Result]:
     """The cards of all runs.
 
     Raises:
@@ -127,7 +137,7 @@ def collect(found: Sequence[Variant], seeds: Sequence[int], output: Path) -> lis
     """
     results = []
     for variant in found:
-        cards = [Card.load(str(model_dir(output, variant, seed))) for seed in seeds]
+        cards = [Card.load(model_dir(output, variant, seed)) for seed in seeds]
         if None in cards:
             raise TrainerError(f"{output}/{variant.name} lacks an evaluation; compare again")
         results.append(Result(variant, tuple(cards)))

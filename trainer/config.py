@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gin
 import tensorflow as tf
 from absl import logging
 
+from trainer import storage
 from trainer.errors import TrainerError
 
 SAVED_NAME = "config.gin"
+
+_READING_ERRORS = (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError)
+_READING_ERRORS += (tf.errors.OpError,)
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
@@ -27,6 +31,12 @@ CONFIG_DIR = next(
 def available() -> list[str]:
     """The shipped config files, as --gin_file takes them."""
     return sorted(p.relative_to(CONFIG_DIR).as_posix() for p in CONFIG_DIR.rglob("*.gin"))
+
+
+def experiments() -> list[list[str]]:
+    """--gin_file of each shipped experiment: the bases, and the overlays over mnist.gin."""
+    names = [name for name in available() if not name.startswith("hardware/")]
+    return [["mnist.gin", name] if "/" in name else [name] for name in names]
 
 
 def find(name: str) -> str:
@@ -91,7 +101,7 @@ def load(files: Sequence[str], params: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # gin logs an error for each place where a file is not
     try:
         gin.parse_config_files_and_bindings(paths, params, print_includes_and_imports=False)
-    except (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError) as error:
+    except _READING_ERRORS as error:
         raise TrainerError(_explain(error)) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -146,6 +156,21 @@ def call(name: str, **arguments: object) -> int:
         raise plain from error
 
 
+def bound(parameter: str) -> Callable[..., object]:
+    """The configurable that the config gives to `parameter`, such as "train.dataset".
+
+    Raises:
+      TrainerError: if the config gives it none.
+    """
+    try:
+        return gin.query_parameter(parameter).scoped_configurable_fn
+    except ValueError as error:
+        raise TrainerError(
+            f"the config leaves {parameter} open: add a base config, such as "
+            "--gin_file=mnist.gin, before any overlay"
+        ) from error
+
+
 def text() -> str:
     """The full configuration in force, as gin text that can be read again."""
     return gin.config_str(max_line_length=100)
@@ -158,8 +183,7 @@ def save(model_dir: str) -> None:
         with tf.io.gfile.GFile(path) as file:
             for line in changed_lines(file.read(), text()):
                 logging.warning("config differs from the run's last start: %s", line)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text())
+    storage.write_file(path, text())
 
 
 def changed_lines(before: str, after: str) -> list[str]:

@@ -13,7 +13,7 @@ from absl import logging
 from trainer import random
 from trainer.card import Card, View, as_metrics, closeness, measure
 from trainer.data.dataset import Dataset
-from trainer.data.pipeline import BatchOrder, normalise, replicate
+from trainer.data.pipeline import BatchOrder, normalise, replicate, take
 from trainer.errors import TrainerError
 from trainer.features.classifier import classifier
 from trainer.features.extractor import Extractor
@@ -151,7 +151,7 @@ class Evaluator:
 
     def _look_at(self, extractor: Extractor, images: np.ndarray) -> View:
         def read(numbers: tf.Tensor, on_device: tf.Tensor) -> tf.Tensor:
-            return tf.gather(on_device, tf.minimum(numbers, len(images) - 1))
+            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])
 
         return view(self._strategy, extractor, read, len(images), replicate(self._strategy, images))
 

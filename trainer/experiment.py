@@ -23,6 +23,9 @@ _LEAST = {
 }
 """The least that each whole number among train's settings may be."""
 
+_TRAINER = ("latent_dim", "batch_size", "seed", "ema_half_life", "precision")
+"""Settings that GanTrainer takes as they are."""
+
 _SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
 _SCHEDULE += ("keep_checkpoints", "evaluate_every")
 """Settings that a Run takes as they are."""
@@ -44,6 +47,7 @@ def train(
     num_steps: int | None = None,
     seed: int = 0,
     ema_half_life: int = 0,
+    precision: str = "float32",
     steps_per_loop: int = 50,
     checkpoint_every: int = 1000,
     keep_checkpoints: int = 3,
@@ -73,6 +77,7 @@ def train(
       seed: 0 <= seed < 2**32; fixes every random number of the run.
       ema_half_life: Images after which a weight counts half in the average of the generator that
         samples and evaluation use; 0 for no average.
+      precision: What the models compute in: "float32", or "mixed_bfloat16" over float32 weights.
       steps_per_loop: Most steps in one call on the devices; the loop reports after each call.
       checkpoint_every: Steps between checkpoints; 0 for one at the end only.
       keep_checkpoints: How many checkpoints to keep.
@@ -104,10 +109,7 @@ def train(
         penalties=[penalty() for penalty in penalties],
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
-        latent_dim=latent_dim,
-        batch_size=batch_size,
-        seed=seed,
-        ema_half_life=ema_half_life,
+        **{name: settings[name] for name in _TRAINER},
     )
     measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
     return task(

@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import averaging, random
-from trainer.data.pipeline import BatchOrder, normalise, replicate
+from trainer.data.pipeline import BatchOrder, normalise, replicate, share, take
 from trainer.errors import TrainerError
 from trainer.losses import GanLoss
 from trainer.models.checks import check_models
 from trainer.optimizers import for_reduced_gradients, state
 from trainer.penalties import Penalty
+from trainer.precision import policy
 
 METRICS = (
     "loss/discriminator",
@@ -47,6 +48,7 @@ class GanTrainer:
       batch_size: Global batch size; every replica takes an equal share.
       seed: 0 <= seed < 2**32; with the step, it fixes every random number.
       ema_half_life: In images, of the weights' average that samples come from; 0 for none.
+      precision: One of `trainer.precision.POLICIES`, for both models.
 
     Raises:
       TrainerError: if a setting breaks one of these rules.
@@ -67,23 +69,23 @@ class GanTrainer:
         batch_size: int,
         seed: int,
         ema_half_life: int = 0,
+        precision: str = "float32",
     ) -> None:
         if not 0 <= seed < 2**32:
             raise TrainerError(f"train.seed={seed} is not in [0, 2**32); choose one that is")
         self.strategy = strategy
         self.latent_dim = latent_dim
         self.batch_size = batch_size
-        self.replica_batch_size = _share(batch_size, strategy.num_replicas_in_sync)
+        self.replica_batch_size = share(batch_size, strategy.num_replicas_in_sync)
         self.order = BatchOrder(len(images), batch_size, seed)
         self.seed = seed
         self._loss = loss
         self._penalties = penalties
         self._ema_half_life = ema_half_life
-        self._dtype = keras.config.floatx()
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
         image_shape = images.shape[1:]
-        with strategy.scope():
+        with strategy.scope(), policy(precision) as self._dtype:
             self.step = tf.Variable(
                 0,
                 trainable=False,
@@ -103,13 +105,12 @@ class GanTrainer:
             if ema_half_life:
                 self.sampler = generator(latent_dim=latent_dim, image_shape=image_shape)
                 averaging.start(self.sampler, self.generator)
-        self._images = replicate(strategy, images)
+        self._image_shape = image_shape
+        self.images = replicate(strategy, images)
         self._run_steps = tf.function(
             self._steps, input_signature=[tf.TensorSpec([None, batch_size], tf.int32)]
         )
-        self._run_sample = tf.function(
-            self._sample, input_signature=[tf.TensorSpec([None, latent_dim], self._dtype)]
-        )
+        self._run_sample = tf.function(self._sample)  # anew for each count: TPUs want it known
 
     @property
     def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model | list[tf.Variable]]:
@@ -165,21 +166,23 @@ class GanTrainer:
 
     def fakes(self, keys: tf.Tensor) -> tf.Tensor:
         """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run."""
-        return self.sampler(self._draw_latents(keys), training=False)
+        return self._generate(self.sampler, self._draw_latents(keys), training=False)
 
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
-        images = self.strategy.run(self.sampler, args=(latents,), kwargs={"training": False})
+        generate = functools.partial(self._generate, self.sampler, training=False)
+        images = self.strategy.run(generate, args=(latents,))
         return self.strategy.experimental_local_results(images)[0]
 
     def _steps(self, order: tf.Tensor) -> tf.Tensor:
         """Example indices int32 [n, global batch] -> metrics [n, len(METRICS)]."""
         num_steps = tf.shape(order)[0]
+        first = tf.identity(self.step)
         history = tf.TensorArray(self._dtype, size=num_steps, element_shape=[len(METRICS)])
         for i in tf.range(num_steps):
             metrics = self.strategy.run(
                 self.replica_step,
-                args=(self._images, order[i], self.step + tf.cast(i, tf.int64)),
+                args=(self.images, order[i], first + tf.cast(i, tf.int64)),
             )
             history = history.write(i, self.strategy.experimental_local_results(metrics)[0])
         self.step.assign_add(tf.cast(num_steps, tf.int64))
@@ -190,7 +193,7 @@ class GanTrainer:
         """Both phases of one step, on one replica, inside strategy.run.
 
         Args:
-          images: uint8 [N, H, W, C], the whole dataset.
+          images: The whole dataset, as `self.images` holds it for each replica.
           order: int32 [global batch], the examples of this step.
           step: int64 scalar, steps done before this one.
 
@@ -200,7 +203,8 @@ class GanTrainer:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         first = tf.cast(replica, tf.int32) * self.replica_batch_size
         examples = first + tf.range(self.replica_batch_size)
-        real = normalise(tf.gather(images, tf.gather(order, examples)), self._dtype)
+        real = take(images, tf.gather(order, examples), self._image_shape)
+        real = normalise(real, self._dtype)
 
         def keys(stream: str) -> tf.Tensor:
             return random.example_keys(self.seed, stream, step, examples)
@@ -222,10 +226,11 @@ class GanTrainer:
           This replica's terms of loss/discriminator, accuracy/real and accuracy/fake, and the
           gradient's norm.
         """
-        fake = self.generator(self._draw_latents(keys("latents/1")), training=False)
+        latents = self._draw_latents(keys("latents/1"))
+        fake = self._generate(self.generator, latents, training=False)
         layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
         with tf.GradientTape() as tape, random.key_scope(layer_keys):
-            logits = self.discriminator(tf.concat([fake, real], axis=0), training=True)
+            logits = self._judge(tf.concat([fake, real], axis=0))
             fake_logits, real_logits = tf.split(logits, 2)
             loss = self._global_mean(self._loss.discriminator(real_logits, fake_logits))
             total = loss + sum(self._penalty_terms(real, fake, keys))
@@ -240,8 +245,7 @@ class GanTrainer:
         """This replica's term of each penalty's mean."""
         for i, penalty in enumerate(self._penalties):
             with random.key_scope(keys(f"penalty/{i}")):
-                critic = functools.partial(self.discriminator, training=True)
-                yield self._global_mean(penalty(critic, real, fake))
+                yield self._global_mean(penalty(self._judge, real, fake))
 
     def _train_generator(
         self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
@@ -253,15 +257,21 @@ class GanTrainer:
         """
         latents = self._draw_latents(keys("latents/2"))
         with tf.GradientTape() as tape, random.key_scope(keys("layers/2")):
-            fake = self.generator(latents, training=True)
-            fake_logits = self.discriminator(fake, training=True)
+            fake = self._generate(self.generator, latents, training=True)
+            fake_logits = self._judge(fake)
             real_logits = None
             if self._loss.relativistic:
                 with random.key_scope(keys("layers/2/real")):
-                    real_logits = self.discriminator(real, training=True)
+                    real_logits = self._judge(real)
             loss = self._global_mean(self._loss.generator(real_logits, fake_logits))
         norm = self._update(self.generator, self._generator_optimizer, tape, loss)
         return [loss], norm
+
+    def _generate(self, model: keras.Model, latents: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.cast(model(latents, training=training), self._dtype)
+
+    def _judge(self, images: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.discriminator(images, training=True), self._dtype)
 
     def _draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
         return random.normal(keys, [self.latent_dim], self._dtype)
@@ -286,15 +296,3 @@ class GanTrainer:
 
 def _sum_over_replicas(tensors):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
-
-
-def _share(batch_size: int, num_replicas: int) -> int:
-    """Each replica's part of the global batch."""
-    if batch_size < 1 or batch_size % num_replicas:
-        below = batch_size // num_replicas * num_replicas
-        nearest = [str(size) for size in (below, below + num_replicas) if size > 0]
-        raise TrainerError(
-            f"train.batch_size={batch_size} cannot be shared evenly by {num_replicas} replicas; "
-            f"the nearest sizes that can: {', '.join(nearest)}"
-        )
-    return batch_size // num_replicas

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from trainer import storage
 from trainer.data.dataset import DatasetSpec
 from trainer.errors import TrainerError
 
@@ -48,8 +49,7 @@ def check(model_dir: str, identity: Identity) -> None:
     """
     path = f"{model_dir}/{FILE_NAME}"
     if not tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path, "w") as file:
-            json.dump(identity, file, indent=1)
+        storage.write_file(path, json.dumps(identity, indent=1))
         return
     with tf.io.gfile.GFile(path) as file:
         saved = json.load(file)

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, tasks
+        from trainer import config, storage, tasks
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
     try:
         gin_files = GIN_FILE.value
         model_dir = MODEL_DIR.value or default_model_dir(gin_files)
+        for path in (model_dir, DATA_DIR.value, OUTPUT.value, *gin_files):
+            storage.check(path or "")
         if gin_files:
             config.load(gin_files, GIN_PARAM.value)
         else:

@@ -22,6 +22,7 @@ import tensorflow as tf
 from absl import logging
 from numpy.typing import ArrayLike
 
+from trainer import storage
 from trainer.errors import NO_PEER, LostPeerError, TrainerError
 
 
@@ -29,7 +30,7 @@ def auto() -> tf.distribute.Strategy:
     """The default: the TPU if this machine has one, else all its GPUs, else the CPU."""
     if _tpu_expected():
         try:
-            return tpu()
+            return tpu(name=os.environ.get("TPU_NAME") or "local")
         except TrainerError as error:
             logging.warning("%s; looking for GPUs instead", error)
     gpus = tf.config.list_physical_devices("GPU")
@@ -160,20 +161,57 @@ def _ended_after(seconds: float, message: str) -> Iterator[None]:
         signal.signal(NO_PEER, signal.SIG_DFL)
 
 
-def tpu(*, name: str = "local") -> tf.distribute.Strategy:
-    """All cores of a TPU: "local" on a TPU VM or in Colab, or the name of a Cloud TPU."""
+_NO_TPU = {
+    True: "run on a TPU VM or a Colab TPU runtime with `pip install 'gan-trainer[tpu]'`, where no "
+    "other process holds the TPU, or choose hardware/auto.gin",
+    False: "run on a Google Cloud VM in the TPU's zone with `pip install google-api-python-client "
+    "oauth2client` and an account that may see it, give its address as "
+    "tpu.name='grpc://HOST:8470', or run on the TPU's own VM with tpu.name='local'",
+}
+"""What to do if no TPU answers, by whether it is this machine's."""
+
+
+def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strategy:
+    """All cores of a TPU.
+
+    Args:
+      name: "local" on a TPU VM or in Colab; else the name of a Cloud TPU, or its grpc:// address.
+      timeout: Seconds to wait for it; TensorFlow alone waits for ever for an address that does not
+        answer. After them the process ends as `multi_worker` says of `peer_timeout`.
+
+    Raises:
+      TrainerError: if no TPU answers, with TensorFlow's reason and the remedy.
+    """
+    remedy = _NO_TPU[name == "local"]
+    message = f"error: tpu.name='{name}' did not answer within tpu.timeout={timeout:g} seconds"
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
+        with _ended_after(timeout, f"{message}: {remedy}"):
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+            tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+    except Exception as error:  # of TensorFlow, urllib, oauth2client or googleapiclient
+        reason = storage.first_line(error)[:120]
         raise TrainerError(
-            f"no TPU answers to tpu.name='{name}' ({type(error).__name__}: {reason}): run on a TPU "
-            "VM or a Colab TPU runtime with `pip install 'gan-trainer[tpu]'`, or choose "
-            "hardware/auto.gin"
+            f"no TPU answers to tpu.name='{name}' ({type(error).__name__}: {reason}): {remedy}"
         ) from error
     return tf.distribute.TPUStrategy(resolver)
+
+
+def check_model_dir(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver | None, model_dir: str
+) -> None:
+    """Refuses a local model_dir where a TPU on another machine would write the checkpoints.
+
+    Raises:
+      TrainerError: naming the TPU's address.
+    """
+    if isinstance(resolver, tf.distribute.cluster_resolver.TPUClusterResolver):
+        address = resolver.master()  # "" for this machine's
+        if address and "://" not in model_dir:
+            raise TrainerError(
+                f"--model_dir={model_dir} is on this machine, but the TPU at {address} writes the "
+                "checkpoints from its own: choose --model_dir=gs://BUCKET/PATH"
+            )
 
 
 def has_peers(strategy: tf.distribute.Strategy) -> bool:
@@ -236,8 +274,9 @@ def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[ArrayLike]
 
 
 def _tpu_expected() -> bool:
-    # Asking TensorFlow itself costs seconds and, on a CPU build, an error.
-    if os.environ.get("TPU_NAME"):
+    # Asking TensorFlow itself costs seconds and, on a CPU build, an error. Colab's TPU runtimes and
+    # Google Kubernetes Engine's TPU nodes set the second of these variables.
+    if os.environ.get("TPU_NAME") or os.environ.get("TPU_ACCELERATOR_TYPE"):
         return True
     try:
         importlib.metadata.distribution("tensorflow-tpu")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
+from trainer import storage
+
 _MARGIN = 2
+_MOST_TIME_FLUSHING = 0.05
 
 
 def image_grid(images: np.ndarray) -> np.ndarray:
@@ -27,15 +31,7 @@ def image_grid(images: np.ndarray) -> np.ndarray:
 
 def write_png(path: str, picture: np.ndarray) -> None:
     """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
-    write_file(path, tf.io.encode_png(picture).numpy())
-
-
-def write_file(path: str, content: str | bytes) -> None:
-    """Writes to a local or gs:// path, whole or not at all."""
-    partial = f"{path}.partial"
-    with tf.io.gfile.GFile(partial, "w" if isinstance(content, str) else "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    storage.write_file(path, tf.io.encode_png(picture).numpy())
 
 
 def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:
@@ -52,27 +48,46 @@ def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:
 
 
 class EventWriter:
-    """TensorBoard event files in `model_dir`."""
+    """TensorBoard event files in `model_dir`.
 
-    def __init__(self, model_dir: str) -> None:
-        self._writer = tf.summary.create_file_writer(model_dir)
+    What was written is in the file at once on a local disk. An object store uploads the whole file
+    for each flush, so there a flush waits until flushing takes no more than a twentieth of the
+    time.
+    """
+
+    def __init__(self, model_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
+        # TensorFlow flushes too, when its queue is full or two minutes old.
+        self._writer = tf.summary.create_file_writer(model_dir, max_queue=1_000_000)
+        self._clock = clock
+        self._next_flush = clock()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        with self._writer.as_default(step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-        self._writer.flush()
+        self._writer.set_as_default(step)  # as_default would flush each time
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+        self._flush_if_due()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """`picture` is uint8 [H, W, C]."""
-        with self._writer.as_default(step):
-            tf.summary.image(name, picture[np.newaxis])
-        self._writer.flush()
+        self._writer.set_as_default(step)
+        tf.summary.image(name, picture[np.newaxis])
+        self._flush_if_due()
 
     def text(self, step: int, name: str, markdown: str) -> None:
-        with self._writer.as_default(step):
-            tf.summary.text(name, markdown)
+        self._writer.set_as_default(step)
+        tf.summary.text(name, markdown)
+        self._flush_if_due()
+
+    def flush(self) -> None:
+        """Puts all that was written into the file."""
+        started = self._clock()
         self._writer.flush()
+        ended = self._clock()
+        self._next_flush = ended + (ended - started) / _MOST_TIME_FLUSHING
+
+    def _flush_if_due(self) -> None:
+        if self._clock() >= self._next_flush:
+            self.flush()
 
     def close(self) -> None:
         self._writer.close()

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from trainer import actions, card, config, identity, lock, loop, strategy, summaries
+from trainer import actions, card, config, identity, lock, loop, storage, strategy, summaries
 from trainer.checkpoints import Checkpoints
 from trainer.data.dataset import DatasetSpec
 from trainer.data.pipeline import denormalise
@@ -62,6 +62,7 @@ class Run:
         return int(self.trainer.step.numpy())
 
     def checkpoints(self) -> Checkpoints:
+        strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
         return Checkpoints(
             self.trainer.checkpoint_items,
             self.model_dir,
@@ -147,10 +148,11 @@ def _keep(
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)
-    summaries.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
+    writer.flush()
+    storage.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
     curves = summaries.read_scalars(run.model_dir)
     page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
-    summaries.write_file(f"{run.model_dir}/{PAGE_NAME}", page)
+    storage.write_file(f"{run.model_dir}/{PAGE_NAME}", page)
 
 
 def run_training(run: Run) -> int:
@@ -244,8 +246,7 @@ def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next((x for x in lines if x != "Graph execution error:"), "no reason given")[:300]
+        reason = storage.first_line(error)
         if isinstance(error, _PEER_ERRORS) and strategy.has_peers(run.trainer.strategy):
             raise LostPeerError(
                 f"another process of this run is gone ({reason}); start the same command on all "
@@ -258,7 +259,11 @@ def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
 
 
 def _kept(checkpoints: Checkpoints) -> str:
-    return f"Last good checkpoint: {checkpoints.latest or 'none was saved yet'}"
+    try:
+        latest = checkpoints.latest or "none was saved yet"
+    except tf.errors.OpError:
+        latest = "not known"
+    return f"Last good checkpoint: {latest}"
 
 
 def _watch(

@@ -54,7 +54,18 @@ def test_a_batch_larger_than_the_dataset_is_refused():
 def test_replicate_puts_a_copy_on_each_replica(make_strategy):
     strategy = make_strategy(4)
     images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
-    copies = strategy.experimental_local_results(pipeline.replicate(strategy, images))
+    rows = pipeline.replicate(strategy, images)
+    copies = strategy.experimental_local_results(rows)
     assert [c.device[-5:] for c in copies] == [f"CPU:{i}" for i in range(4)]
-    for copy in copies:
-        np.testing.assert_array_equal(copy, images)
+
+    def on_replica(rows):
+        return pipeline.take(rows, tf.constant([2, 0]), (2, 2, 1))
+
+    for taken in strategy.experimental_local_results(strategy.run(on_replica, args=(rows,))):
+        np.testing.assert_array_equal(taken, images[[2, 0]])
+
+
+def test_a_batch_is_shared_evenly():
+    assert pipeline.share(32, 8) == 4
+    with pytest.raises(TrainerError, match=r"batch_size=30 .* 8 replicas; .*: 24, 32"):
+        pipeline.share(30, 8)

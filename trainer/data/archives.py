@@ -89,4 +89,4 @@ def prepare(dataset: str, archives: str | Path, data_dir: str | Path | None = No
     builder.URL = f"{Path(archives).resolve().as_uri()}/"
     with tempfile.TemporaryDirectory() as scratch:
         builder.download_and_prepare(download_dir=scratch)
-    return Path(builder.data_path)
+    return builder.data_path

@@ -26,6 +26,8 @@ class DatasetSpec:
     image_shape: tuple[int, int, int]
     """(H, W, C)."""
     num_classes: int
+    num_train: int | None = None
+    """Images in the split "train", where that is known before it is read."""
 
 
 @dataclass(frozen=True)

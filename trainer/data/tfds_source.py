@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,20 +19,23 @@ _PROBE_SECONDS = 10
 
 def mnist(*, data_dir: str | None = None) -> Dataset:
     """MNIST (LeCun et al., 1998): 60,000 + 10,000 digits, 28x28 grey."""
-    return from_builder("mnist", data_dir=data_dir)
+    return from_builder("mnist", data_dir=data_dir, num_train=60_000)
 
 
 def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
     """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 articles of clothing, 28x28 grey."""
-    return from_builder("fashion_mnist", data_dir=data_dir)
+    return from_builder("fashion_mnist", data_dir=data_dir, num_train=60_000)
 
 
-def from_builder(name: str, *, data_dir: str | None = None) -> Dataset:
+def from_builder(
+    name: str, *, data_dir: str | None = None, num_train: int | None = None
+) -> Dataset:
     """Any TFDS builder whose examples hold a uint8 `image` of one size and a `label`.
 
     Args:
       name: The builder's name, such as "mnist".
       data_dir: Where TFDS keeps prepared datasets; by default its own choice.
+      num_train: Images in its split "train", where TFDS knows only once it is prepared.
     """
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -45,6 +47,7 @@ def from_builder(name: str, *, data_dir: str | None = None) -> Dataset:
         name,
         image_shape=tuple(features["image"].shape),
         num_classes=features["label"].num_classes,
+        num_train=num_train,
     )
 
     def load(split: str) -> Examples:
@@ -84,7 +87,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
             requests.head(url, timeout=_PROBE_SECONDS)
         builder.download_and_prepare()
     except (requests.exceptions.RequestException, tfds.download.DownloadError) as error:
-        root = Path(builder.data_path).parents[1]
+        root = builder.data_path.parents[1]
         raise TrainerError(
             f"{builder.name} is not prepared in {root} and "
             f"{urlsplit(url or '').netloc or 'its source'} cannot be reached: run once on a "

@@ -16,8 +16,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from trainer import storage
 from trainer import strategy as strategies
-from trainer import summaries
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.data.pipeline import normalise
 from trainer.errors import TrainerError
@@ -94,7 +94,7 @@ def _kept(dataset: Dataset, data_dir: str | None) -> bytes:
     logging.info("training a classifier of %s for its features, once", dataset.spec.name)
     content = pack(fit(dataset.spec, train, dataset.load("test")))
     tf.io.gfile.makedirs(directory)
-    summaries.write_file(path, content)
+    storage.write_file(path, content)
     logging.info("kept in %s", path)
     return content
 

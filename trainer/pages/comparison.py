@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import markupsafe
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from trainer import comparison
@@ -17,7 +17,7 @@ from trainer.pages.card import TEMPLATES, TRAINING_CURVES, style
 from trainer.summaries import read_scalars
 
 
-def render(results: Sequence[Result], seeds: Sequence[int], output: Path, command: str) -> str:
+def render(results: Sequence[Result], seeds: Sequence[int], output: str, command: str) -> str:
     """The page: a verdict, the table, samples side by side from the same latents, and curves.
 
     Args:
@@ -29,7 +29,7 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
     baseline, *rivals = results
     scalars = {
         result.variant.name: [
-            read_scalars(str(comparison.model_dir(output, result.variant, seed))) for seed in seeds
+            read_scalars(comparison.model_dir(output, result.variant, seed)) for seed in seeds
         ]
         for result in results
     }
@@ -54,11 +54,12 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: Path, comman
     )
 
 
-def _samples(output: Path, result: Result, index: int, seed: int) -> tuple[str, str]:
+def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, str]:
     """The grid that training left at the step of the card: its data: URI and caption."""
     card = result.cards[index]
     directory = comparison.model_dir(output, result.variant, seed)
-    pixels = np.asarray(Image.open(directory / "samples" / f"step_{card.step:07d}.png"))
+    with tf.io.gfile.GFile(f"{directory}/samples/step_{card.step:07d}.png", "rb") as file:
+        pixels = np.asarray(Image.open(file))
     pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
     caption = f"{result.variant.name}, step {card.step:,}: FID {number(card.metrics['fid'].value)}"
     return charts.picture(pixels), caption

@@ -1,0 +1,89 @@
+"""Compiles the train step for a TPU that need not be there, and says how it would do.
+
+    python scripts/tpu_check.py --gin_file=mnist.gin --gin_file=hardware/tpu.gin --topology=v5e:2x4
+    python scripts/tpu_check.py --all --gin_file=hardware/tpu.gin --topology=v6e:2x4
+
+It needs pip install 'gan-trainer[tpu-check]': the compiler is libtpu's own. The same program also
+runs a step on this machine's CPU, and must give the trainer's own update. Exits with 1 where it
+does not, or where an operation has no place on a TPU, naming the line that made it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from absl import app, flags, logging
+
+import trainer  # noqa: F401  sets Keras's backend
+from trainer import config
+from trainer.errors import TrainerError
+
+GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "As the trainer takes them. Repeatable.")
+GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding over the files. Repeatable.")
+TOPOLOGY = flags.DEFINE_multi_string(
+    "topology", ["v5e:2x4"], "A generation and its chips, such as v6e:2x4 or v4:2x2x1. Repeatable."
+)
+ALL = flags.DEFINE_bool("all", False, "Check every shipped config, with --gin_file over each.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets, where one must be read.")
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
+    logging.set_verbosity(logging.WARNING)
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    rows = []
+    code = 0
+    try:
+        for files in config.experiments() if ALL.value else [[]]:
+            try:
+                rows += _check([*files, *GIN_FILE.value])
+            except TrainerError as error:  # and the other experiments may be sound
+                print(f"error: {error} ({' '.join([*files, *GIN_FILE.value])})", file=sys.stderr)
+                code = error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    if len(rows) > 1:
+        print(_table(rows))
+    return code
+
+
+def _check(gin_files: list[str]) -> list[dict[str, str]]:
+    """One row a topology, each printed as soon as it is known."""
+    from trainer.tpu import check, compiler
+    from trainer.tpu.program import XlaReplicas, lower
+
+    rows = []
+    programs = {}
+    for topology in TOPOLOGY.value:
+        count = len(compiler.devices(topology))
+        if count not in programs:
+            config.load(gin_files, GIN_PARAM.value)
+            started = time.monotonic()
+            replicas = check.build(XlaReplicas(count), DATA_DIR.value)
+            program = lower(replicas)
+            distance = None
+            if count <= compiler.MOST_CPU_REPLICAS:
+                single = check.reference(DATA_DIR.value)
+                distance = check.update_distance(program, replicas, single)
+            programs[count] = program, distance
+            logging.info("lowered and run in %.0f s", time.monotonic() - started)
+        program, distance = programs[count]
+        compiled = compiler.compile_for(topology, program)
+        row = {"config": " ".join(gin_files), "topology": topology}
+        rows.append(row | check.report(program, compiled, distance))
+        print("\n".join(f"{name:34} {value}" for name, value in rows[-1].items()))
+        print(check.assumptions(compiled.device_kind), end="\n\n", flush=True)
+    return rows
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    """The rows in Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    app.run(main)

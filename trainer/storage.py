@@ -1,0 +1,79 @@
+"""Paths that may be remote (gs://): whether they can be used, and files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+
+import requests
+import tensorflow as tf
+
+from trainer.errors import TrainerError
+
+_GCS = "https://storage.googleapis.com"
+_PROBE_SECONDS = 10
+
+
+def write_file(path: str, content: str | bytes) -> None:
+    """Writes to a local or gs:// path, whole or not at all."""
+    partial = f"{path}.partial"
+    with tf.io.gfile.GFile(partial, "w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def check(path: str) -> None:
+    """Looks at a remote path before anything depends on it; a local one passes unseen.
+
+    TensorFlow alone tries for minutes to reach a host that does not answer, and for ever to make a
+    directory in a bucket that does not exist.
+
+    Raises:
+      TrainerError: if its scheme is unknown, its host does not answer, its bucket does not exist,
+        or the credentials do not open it.
+    """
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return
+    known = [f"{name}://" for name in tf.io.gfile.get_registered_schemes() if name]
+    if f"{scheme}://" not in known:
+        raise TrainerError(
+            f"{path} cannot be used: TensorFlow knows no {scheme}:// here; choose a local path or "
+            f"one of {', '.join(known)}"
+        )
+    if scheme == "gs":
+        _check_bucket(path, f"gs://{rest.partition('/')[0]}")
+
+
+def _check_bucket(path: str, bucket: str) -> None:
+    try:
+        with contextlib.suppress(requests.exceptions.SSLError):  # it did answer
+            requests.head(_GCS, timeout=_PROBE_SECONDS)
+        if tf.io.gfile.exists(path) or tf.io.gfile.exists(bucket):
+            return
+    except requests.exceptions.RequestException as error:
+        raise TrainerError(
+            f"{path} cannot be reached: {_GCS} does not answer ({type(error).__name__}); connect "
+            "this machine, set HTTPS_PROXY, or choose a local path"
+        ) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise TrainerError(
+            f"{path} is refused by Google Cloud Storage ({first_line(error)}): log in with "
+            "`gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS, for an "
+            "account that may read and write objects and get the bucket (roles Storage Object User "
+            "and Storage Legacy Bucket Reader)"
+        ) from error
+    except tf.errors.OpError as error:
+        raise TrainerError(
+            f"{path} cannot be used ({first_line(error)}); choose another path, or a local one"
+        ) from error
+    raise TrainerError(
+        f"{path} cannot be used: there is no bucket {bucket}; create it with `gcloud storage "
+        f"buckets create {bucket}`, or choose another"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that says what happened, after where it did."""
+    where = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((x for x in lines if x and not x.startswith(where)), "no reason given")[:300]
