@@ -125,6 +125,7 @@ def _pod(arguments: list[str]) -> dict[str, object]:
         "restartPolicy": "Never",
         "subdomain": NAME.value,
         "terminationGracePeriodSeconds": int(cluster.GRACE.value),
+        "securityContext": {"fsGroup": 1000},  # the image's user, who writes to the claim
         "containers": [container],
         "volumes": list(volumes.values()),
     }
