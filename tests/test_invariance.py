@@ -59,7 +59,7 @@ def _run(layout: str, output: Path) -> Path:
             )
         )
     try:
-        errors = [process.communicate(timeout=600)[1] for process in processes]
+        errors = [process.communicate(timeout=1800)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
