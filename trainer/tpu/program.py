@@ -114,8 +114,8 @@ def lower(trainer: GanTrainer) -> Program:
     graph = concrete.graph
     generator = step.experimental_get_compiler_ir(*signature)
     try:
-        # The CPU's lowering: the TPU's is refused where variables are captured. The operations
-        # that have one differ for a few linear-algebra kernels only, which the compiler refuses.
+        # The CPU's lowering: the TPU's is refused where variables are captured. The TPU's compiler
+        # has the last word on what comes of it.
         text = generator(stage="stablehlo", platform_name="CPU")
     except (ValueError, tf.errors.OpError) as error:
         raise TrainerError(_unsupported(str(error), graph)) from error
