@@ -11,7 +11,6 @@ does not, or where an operation has no place on a TPU, naming the line that made
 from __future__ import annotations
 
 import sys
-import time
 
 from absl import app, flags, logging
 
@@ -61,7 +60,6 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
         count = len(compiler.devices(topology))
         if count not in programs:
             config.load(gin_files, GIN_PARAM.value)
-            started = time.monotonic()
             replicas = check.build(XlaReplicas(count), DATA_DIR.value)
             program = lower(replicas)
             distance = None
@@ -69,7 +67,6 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
                 single = check.reference(DATA_DIR.value)
                 distance = check.update_distance(program, replicas, single)
             programs[count] = program, distance
-            logging.info("lowered and run in %.0f s", time.monotonic() - started)
         program, distance = programs[count]
         compiled = compiler.compile_for(topology, program)
         row = {"config": " ".join(gin_files), "topology": topology}
