@@ -13,7 +13,7 @@ from tests_support import make_card
 from trainer import losses, optimizers
 from trainer.card import TITLES, Card, View, measure
 from trainer.data.digits import digits
-from trainer.data.pipeline import replicate
+from trainer.data.pipeline import replicate, take
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator, view
 from trainer.features.classifier import classifier
@@ -83,7 +83,7 @@ def see(data_dir):
 
     def look(images: np.ndarray) -> View:
         def read(numbers, on_device):
-            return tf.gather(on_device, tf.minimum(numbers, len(images) - 1))
+            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])
 
         return view(ONE, extractor, read, len(images), replicate(ONE, images))
 

@@ -214,13 +214,16 @@ def test_restarts_are_bounded_and_cores_are_shared_out(tmp_path):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
-    """As a cloud preempts a machine: all save the same step, within seconds, and exit with 143."""
+    """As a cloud preempts a machine, which Compute Engine announces 30 s ahead.
+
+    All save the same step and exit with 143. Both processes share their cores with other tests.
+    """
     workers = start_workers(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
     workers[victim].terminate()
     sent = time.monotonic()
     outs = finish(workers)
-    assert time.monotonic() - sent < 5
+    assert time.monotonic() - sent < 30
     assert [worker.returncode for worker in workers] == [143, 143], outs
     steps = [int(re.search(r"Stopped by SIGTERM at step (\d+)", out)[1]) for out in outs]
     assert steps[0] == steps[1] == saved_steps(tmp_path)[-1] < STEPS
