@@ -1,6 +1,6 @@
-"""Trains every case of test_invariance.py on one layout of replicas; run as a process of its own.
+"""Trains cases of test_invariance.py on one layout of replicas; run as a process of its own.
 
-    python invariance_worker.py LAYOUT OUTPUT_DIR
+    python invariance_worker.py LAYOUT OUTPUT_DIR CASE...
 
 LAYOUT is a number of virtual CPU replicas, or "workers" for the processes of TF_CONFIG. For each
 case, the chief writes OUTPUT_DIR/CASE.npz: all weights, optimizer slots and metrics.
@@ -89,14 +89,14 @@ def _vector(variables) -> np.ndarray:
     return np.concatenate([v.numpy().ravel() for v in variables])
 
 
-def main(layout: str, output: str) -> None:
-    """Runs all cases on one layout."""
+def main(layout: str, output: str, *cases: str) -> None:
+    """Runs some of CASES on one layout."""
     if layout == "workers":
         distribution = strategy.multi_worker()
     else:
         distribution = strategy.mirrored(virtual_cpus=int(layout))
-    for name, case in CASES.items():
-        result = train(distribution, **case)
+    for name in cases:
+        result = train(distribution, **CASES[name])
         if strategy.is_chief(distribution):
             np.savez(Path(output) / f"{name}.npz", **result)
 
