@@ -18,7 +18,7 @@ LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.tasks"},
-    {name for name in MODULES if name.startswith("trainer.tpu.")},
+    {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
@@ -26,8 +26,9 @@ LAYERS = [
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
     {name for name in MODULES if name.startswith(ROOMS)},
+    {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
-    | {"trainer.features", "trainer.pages", "trainer.tpu"},
+    | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"},
     {"trainer.errors"},
     {"trainer"},
 ]

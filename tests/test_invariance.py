@@ -56,7 +56,13 @@ def _run(layout: str, cases: list[str], output: Path) -> Path:
         config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         processes.append(
             subprocess.Popen(
-                [sys.executable, WORKER, "workers" if "worker" in layout else layout, output, *cases],
+                [
+                    sys.executable,
+                    WORKER,
+                    "workers" if "worker" in layout else layout,
+                    output,
+                    *cases,
+                ],
                 env=os.environ | {"TF_CONFIG": json.dumps(config)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 __version__ = "0.1.0"
 
@@ -11,3 +12,7 @@ __version__ = "0.1.0"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # TensorFlow's own start-up notices (CUDA not found, oneDNN in use) hide the trainer's lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# On processors without AVX512_VNNI TensorFlow leaves oneDNN's convolutions off, though they are the
+# faster ones there too: docs/performance.md.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -23,7 +23,7 @@ _LEAST = {
 }
 """The least that each whole number among train's settings may be."""
 
-_TRAINER = ("latent_dim", "batch_size", "seed", "ema_half_life", "precision")
+_TRAINER = ("latent_dim", "batch_size", "seed", "ema_half_life", "precision", "kernels")
 """Settings that GanTrainer takes as they are."""
 
 _SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
@@ -48,6 +48,7 @@ def train(
     seed: int = 0,
     ema_half_life: int = 0,
     precision: str = "float32",
+    kernels: Sequence[str] | None = None,
     steps_per_loop: int = 50,
     checkpoint_every: int = 1000,
     keep_checkpoints: int = 3,
@@ -78,6 +79,7 @@ def train(
       ema_half_life: Images after which a weight counts half in the average of the generator that
         samples and evaluation use; 0 for no average.
       precision: What the models compute in: "float32", or "mixed_bfloat16" over float32 weights.
+      kernels: Faster ways to compute, of `trainer.kernels.KERNELS`; None for what suits the devices.
       steps_per_loop: Most steps in one call on the devices; the loop reports after each call.
       checkpoint_every: Steps between checkpoints; 0 for one at the end only.
       keep_checkpoints: How many checkpoints to keep.

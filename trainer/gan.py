@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainer import averaging, random
 from trainer.data.pipeline import BatchOrder, normalise, replicate, share, take
 from trainer.errors import TrainerError
+from trainer.kernels import choose, compiled, using
 from trainer.losses import GanLoss
 from trainer.models.checks import check_models
 from trainer.optimizers import for_reduced_gradients, state
@@ -49,6 +50,7 @@ class GanTrainer:
       seed: 0 <= seed < 2**32; with the step, it fixes every random number.
       ema_half_life: In images, of the weights' average that samples come from; 0 for none.
       precision: One of `trainer.precision.POLICIES`, for both models.
+      kernels: Some of `trainer.kernels.KERNELS`; None for what suits the devices.
 
     Raises:
       TrainerError: if a setting breaks one of these rules.
@@ -70,6 +72,7 @@ class GanTrainer:
         seed: int,
         ema_half_life: int = 0,
         precision: str = "float32",
+        kernels: Sequence[str] | None = None,
     ) -> None:
         if not 0 <= seed < 2**32:
             raise TrainerError(f"train.seed={seed} is not in [0, 2**32); choose one that is")
@@ -82,16 +85,14 @@ class GanTrainer:
         self._loss = loss
         self._penalties = penalties
         self._ema_half_life = ema_half_life
+        self._kernels = choose(kernels, strategy)
+        self._replica_step = compiled(self.replica_step, self._kernels, strategy)
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
         image_shape = images.shape[1:]
         with strategy.scope(), policy(precision) as self._dtype:
-            self.step = tf.Variable(
-                0,
-                trainable=False,
-                dtype=tf.int64,
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            )
+            first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+            self.step = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=first)
             self.generator = generator(latent_dim=latent_dim, image_shape=image_shape)
             self.discriminator = discriminator(image_shape=image_shape)
             check_models(self.generator, self.discriminator, image_shape)
@@ -180,10 +181,8 @@ class GanTrainer:
         first = tf.identity(self.step)
         history = tf.TensorArray(self._dtype, size=num_steps, element_shape=[len(METRICS)])
         for i in tf.range(num_steps):
-            metrics = self.strategy.run(
-                self.replica_step,
-                args=(self.images, order[i], first + tf.cast(i, tf.int64)),
-            )
+            arguments = (self.images, order[i], first + tf.cast(i, tf.int64))
+            metrics = self.strategy.run(self._replica_step, args=arguments)
             history = history.write(i, self.strategy.experimental_local_results(metrics)[0])
         self.step.assign_add(tf.cast(num_steps, tf.int64))
         return history.stack()
@@ -268,10 +267,12 @@ class GanTrainer:
         return [loss], norm
 
     def _generate(self, model: keras.Model, latents: tf.Tensor, training: bool) -> tf.Tensor:
-        return tf.cast(model(latents, training=training), self._dtype)
+        with using(self._kernels):
+            return tf.cast(model(latents, training=training), self._dtype)
 
     def _judge(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.discriminator(images, training=True), self._dtype)
+        with using(self._kernels):
+            return tf.cast(self.discriminator(images, training=True), self._dtype)
 
     def _draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
         return random.normal(keys, [self.latent_dim], self._dtype)

@@ -28,6 +28,17 @@ def test_dropout_does_nothing_in_inference_mode():
     np.testing.assert_array_equal(layers.Dropout(0.0)(ones, training=True), ones)
 
 
+def test_dropout_behind_a_leaky_relu():
+    x = tf.random.stateless_normal([200, 50], [0, 0])
+    with random.key_scope(KEYS):
+        expected = layers.Dropout(0.4)(tf.nn.leaky_relu(x, 0.2), training=True)
+    with random.key_scope(KEYS):
+        y = layers.Dropout(0.4, negative_slope=0.2)(x, training=True)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+    y = layers.Dropout(0.4, negative_slope=0.2)(x, training=False)
+    np.testing.assert_allclose(y, tf.nn.leaky_relu(x, 0.2), rtol=1e-6)
+
+
 def test_two_layers_draw_different_masks():
     ones = tf.ones([200, 50])
     model = keras.Sequential([layers.Dropout(0.5), layers.Dropout(0.5)])

@@ -23,9 +23,7 @@ def _seed_layers(
 
 
 def _to_image(image_shape: Sequence[int]) -> keras.layers.Layer:
-    return keras.layers.Conv2DTranspose(
-        image_shape[-1], kernel_size=4, strides=2, padding="same", activation="tanh"
-    )
+    return layers.Conv2DTranspose(image_shape[-1], kernel_size=4, strides=2, activation="tanh")
 
 
 def generator(
@@ -98,14 +96,10 @@ def discriminator(*, image_shape: tuple[int, int, int], dropout: float = 0.4) ->
     return keras.Sequential(
         [
             keras.Input(image_shape),
-            keras.layers.Conv2D(
-                64, kernel_size=5, strides=2, padding="same", activation=layers.leaky_relu()
-            ),
-            layers.Dropout(dropout),
-            keras.layers.Conv2D(
-                64, kernel_size=3, strides=2, padding="same", activation=layers.leaky_relu()
-            ),
-            layers.Dropout(dropout),
+            layers.Conv2D(64, kernel_size=5, strides=2),
+            layers.Dropout(dropout, negative_slope=layers.SLOPE),
+            layers.Conv2D(64, kernel_size=3, strides=2),
+            layers.Dropout(dropout, negative_slope=layers.SLOPE),
             keras.layers.Flatten(),
             keras.layers.Dense(1),
         ],

@@ -29,9 +29,9 @@ def discriminator(*, image_shape: tuple[int, int, int]) -> keras.Model:
     return keras.Sequential(
         [
             keras.Input(image_shape),
-            keras.layers.Conv2D(32, kernel_size=3, strides=2, padding="same"),
+            layers.Conv2D(32, kernel_size=3, strides=2),
             layers.leaky_relu(),
-            keras.layers.Conv2D(64, kernel_size=3, strides=2, padding="same"),
+            layers.Conv2D(64, kernel_size=3, strides=2),
             layers.leaky_relu(),
             keras.layers.Flatten(),
             keras.layers.Dense(1),
