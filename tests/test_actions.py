@@ -48,6 +48,15 @@ def test_a_clock_set_back_does_no_harm(clock):
     assert np.isfinite(pace.images_per_second)
 
 
+def test_a_stopwatch_shares_the_time_out(clock):
+    watch = actions.Stopwatch(clock)
+    train = watch.timed("steps", lambda n: setattr(clock, "now", clock.now + n) or n)
+    assert train(5) == 5 and train(3) == 3
+    watch.timed("checkpoints", lambda: setattr(clock, "now", clock.now + 1))()
+    clock.now += 1
+    assert str(watch) == "steps 80.0 %, checkpoints 10.0 %, the rest 10.0 %"
+
+
 def test_progress_logs_at_most_every_so_often_and_at_the_end(clock, caplog):
     pace = actions.Pace(batch_size=128, last_step=300, clock=clock)
     progress = actions.Progress(pace, step=0, last_step=300, seconds=10, clock=clock)

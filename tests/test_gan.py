@@ -109,6 +109,7 @@ def test_steps_per_call_change_nothing(make_strategy, one_replica):
     trainer = make_trainer(make_strategy(1))
     trainer.train(1)
     trainer.train(3)
+    assert trainer._run_steps.experimental_get_tracing_count() == 1
     assert trainer.step.numpy() == 4
     assert relative_error(weights(trainer), weights(expected)) == 0
 

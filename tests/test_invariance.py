@@ -1,12 +1,13 @@
 """Replica invariance: how many replicas and processes share the batch changes nothing.
 
-Twenty steps of every case of invariance_worker.py on 1 and on 4 virtual replicas and on 2 processes,
-and of two cases on 2 and 8 replicas and on 1 and 4 processes. What is left is the order of summation: a sum of N terms is off by up to N units in the
-last place, 1e-16 of the whole in float64, and twenty steps of training multiply that some hundred
-times. In float32, with units of 6e-8, three things amplify it: Adam divides by the gradient's own
-size, so that an element whose gradient is nearly zero still moves by the learning rate, in a
-direction that rounding decides; LeakyReLU has a kink there; and batch normalisation divides by a
-standard deviation. So the float32 bound is one on the weights taken together.
+Twenty steps of every case of invariance_worker.py on 1 and 4 virtual replicas and on 2 processes,
+and of two cases on 2 and 8 replicas and on 1 and 4 processes. What is left is the order of
+summation: a sum of N terms is off by up to N units in the last place, 1e-16 of the whole in
+float64, and twenty steps of training multiply that some hundred times. In float32, with units of
+6e-8, three things amplify it: Adam divides by the gradient's own size, so that an element whose
+gradient is nearly zero still moves by the learning rate, in a direction that rounding decides;
+LeakyReLU has a kink there; and batch normalisation divides by a standard deviation. So the float32
+bound is one on the weights taken together.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import tqdm
@@ -16,6 +18,8 @@ from trainer import summaries
 from trainer.data.pipeline import denormalise
 
 Metrics = Mapping[str, float]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Pace:
@@ -44,6 +48,32 @@ class Pace:
 
 def _rate(before: tuple[int, float], after: tuple[int, float]) -> float:
     return (after[0] - before[0]) / max(after[1] - before[1], 1e-9)
+
+
+class Stopwatch:
+    """Where a run's time goes: the share of each function that it was told to time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds: collections.Counter[str] = collections.Counter()
+        self._clock = clock
+        self._start = clock()
+
+    def timed(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
+        """`function`, whose time is added to that of `name`."""
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            start = self._clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[name] += self._clock() - start
+
+        return call
+
+    def __str__(self) -> str:
+        total = max(self._clock() - self._start, 1e-9)
+        parts = [*self.seconds.most_common(), ("the rest", total - self.seconds.total())]
+        return ", ".join(f"{name} {100 * seconds / total:.1f} %" for name, seconds in parts)
 
 
 class Progress:

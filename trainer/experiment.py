@@ -79,7 +79,7 @@ def train(
       ema_half_life: Images after which a weight counts half in the average of the generator that
         samples and evaluation use; 0 for no average.
       precision: What the models compute in: "float32", or "mixed_bfloat16" over float32 weights.
-      kernels: Faster ways to compute, of `trainer.kernels.KERNELS`; None for what suits the devices.
+      kernels: Faster ways to compute, of `trainer.kernels.KERNELS`; None for the devices' default.
       steps_per_loop: Most steps in one call on the devices; the loop reports after each call.
       checkpoint_every: Steps between checkpoints; 0 for one at the end only.
       keep_checkpoints: How many checkpoints to keep.
@@ -113,12 +113,14 @@ def train(
         discriminator_optimizer=discriminator_optimizer,
         **{name: settings[name] for name in _TRAINER},
     )
+    real_images = images[:num_samples].copy()
+    del images  # the trainer has them; a view would hold all of the array
     measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
     return task(
         Run(
             trainer=trainer,
             spec=source.spec,
-            real_images=images[:num_samples],
+            real_images=real_images,
             model_dir=model_dir,
             num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
             evaluator=measure,

@@ -116,7 +116,7 @@ _cluster = tf.function(_passed, jit_compile=True, autograph=False)
 
 
 def conv2d(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor | None:
-    """A "same" convolution, [B, H, W, C] by [k, l, C, D] -> [B, H', W', D]; None for Keras's own."""
+    """A "same" convolution, [B, H, W, C] by [k, l, C, D]; None where Keras's own is meant."""
     if not _few(inputs.shape[-1], inputs, strides):
         return None
 
@@ -136,7 +136,7 @@ def conv2d(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf
 def conv2d_transpose(
     inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]
 ) -> tf.Tensor | None:
-    """Its transpose, [B, H, W, D] by [k, l, C, D] -> [B, H s, W s, C]; None for Keras's own."""
+    """Its transpose, [B, H, W, D] -> [B, H s, W s, C]; None where Keras's own is meant."""
     if not _few(kernel.shape[-2], inputs, strides):
         return None
     size = [n * stride for n, stride in zip(inputs.shape[1:3], strides, strict=True)]

@@ -187,26 +187,28 @@ def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> i
     stop = actions.StopRequest()
     anyone_stops = strategy.any_process(run.trainer.strategy)
     pace = actions.Pace(run.trainer.batch_size, run.num_steps)
+    watch = actions.Stopwatch()
     sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
     every = [
         loop.Every(pace),
-        loop.Every(lambda step, metrics: checkpoints.save(), run.checkpoint_every),
+        loop.Every(watch.timed("checkpoints", lambda *_: checkpoints.save()), run.checkpoint_every),
     ]
     if run.chief:
-        every += _watch(run, pace, sample, stack)
+        every += _watch(run, pace, watch, sample, stack)
     else:
         every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
         if run.evaluate_every:
             every += [loop.Every(lambda step, metrics: _look(run), run.evaluate_every)]
     with stop.listening(), _last_checkpoint_named(checkpoints):
         loop.run(
-            run.trainer.train,
+            watch.timed("steps", run.trainer.train),
             step=run.step,
             last_step=run.num_steps,
             steps_per_loop=run.steps_per_loop,
             actions=every,
             should_stop=lambda: anyone_stops(stop()),
         )
+    logging.info("time: %s", watch)
     if run.step < run.num_steps:
         number = stop.signal or signal.SIGTERM  # of another process, which told this one
         print(
@@ -269,6 +271,7 @@ def _kept(checkpoints: Checkpoints) -> str:
 def _watch(
     run: Run,
     pace: actions.Pace,
+    watch: actions.Stopwatch,
     sample: Callable[[], np.ndarray],
     stack: contextlib.ExitStack,
 ) -> list[loop.Every]:
@@ -285,12 +288,11 @@ def _watch(
     progress = actions.Progress(pace, run.step, run.num_steps)
     stack.callback(progress.close)
     every = [
-        loop.Every(actions.Scalars(writer, pace)),
-        loop.Every(samples, run.sample_every),
-        loop.Every(progress),
+        loop.Every(watch.timed("scalars", actions.Scalars(writer, pace))),
+        loop.Every(watch.timed("samples", samples), run.sample_every),
+        loop.Every(watch.timed("progress", progress)),
     ]
     if run.evaluate_every:
-        every.append(
-            loop.Every(lambda step, metrics: _keep(run, writer, *_look(run)), run.evaluate_every)
-        )
+        evaluate = watch.timed("evaluations", lambda step, metrics: _keep(run, writer, *_look(run)))
+        every.append(loop.Every(evaluate, run.evaluate_every))
     return every

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from trainer.errors import TrainerError
 
+_ALIGNMENT = 64  # bytes; Eigen's largest
+
 
 def normalise(images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
     """uint8 [..., C] in [0, 255] -> [-1, 1]."""
@@ -84,7 +86,9 @@ def share(batch_size: int, num_replicas: int) -> int:
 
 
 def replicate(strategy: tf.distribute.Strategy, images: np.ndarray):
-    """uint8 [N, H, W, C] -> rows for `take`: a copy on each of this process's replicas.
+    """uint8 [N, H, W, C] -> rows for `take`, on each of this process's replicas.
+
+    The first may share the array's memory, so that nothing may write to `images` any more.
 
     The rows are an argument for strategy.run. They are a variable, which stays on its device: the
     value of a tensor might go through the host again in every step of a loop that a TPU's host
@@ -92,7 +96,7 @@ def replicate(strategy: tf.distribute.Strategy, images: np.ndarray):
     TensorFlow's collectives do not carry uint8: there it is a tensor. Rows cost a TPU less than
     images do: 306 MB a step against 429, of 60,000 28x28 images (`scripts/tpu_check.py`, v5e).
     """
-    rows = images.reshape(len(images), -1)
+    rows = _tensor(images.reshape(len(images), -1))
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         with strategy.scope():
             return tf.Variable(rows, trainable=False)
@@ -103,6 +107,21 @@ def replicate(strategy: tf.distribute.Strategy, images: np.ndarray):
             return tf.identity(rows)
 
     return strategy.experimental_distribute_values_from_function(on_device)
+
+
+def _tensor(rows: np.ndarray) -> tf.Tensor:
+    """uint8 [N, D] as a tensor that shares the array's memory; nothing may write to it any more.
+
+    `tf.constant` makes two copies. Here there is one, where the array may not be shared as it is:
+    TensorFlow's kernels want it to begin at a multiple of 64 bytes, and DLPack wants it writable.
+    """
+    if rows.ctypes.data % _ALIGNMENT or not rows.flags.writeable or not rows.flags.c_contiguous:
+        buffer = np.empty(rows.size + _ALIGNMENT, np.uint8)
+        start = -buffer.ctypes.data % _ALIGNMENT
+        aligned = buffer[start : start + rows.size].reshape(rows.shape)
+        aligned[:] = rows
+        rows = aligned
+    return tf.experimental.dlpack.from_dlpack(rows.__dlpack__())
 
 
 def take(rows: tf.Tensor, indices: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

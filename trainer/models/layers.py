@@ -11,7 +11,6 @@ import tensorflow as tf
 from trainer import kernels, random
 from trainer.errors import TrainerError
 
-
 SLOPE = 0.2
 """LeakyReLU's slope in the tutorial and in Radford et al.'s DCGAN (2015)."""
 

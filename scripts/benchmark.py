@@ -1,0 +1,85 @@
+"""Measures the trainer beside the notebook it came from, plain TensorFlow and PyTorch.
+
+    python scripts/benchmark.py --output=benchmark
+
+Every loop trains the article's GAN on 28x28 noise in its own process. They are checked to compute
+the same first step, and then train in turns, because a shared machine's speed drifts and only
+ratios hold. The result is OUTPUT/benchmark.{md,json,png}. PyTorch takes part where it is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import shlex
+import sys
+
+import trainer  # noqa: F401  sets Keras's backend
+
+import tensorflow as tf  # isort: skip
+from absl import app, flags
+
+from trainer import storage, strategy
+from trainer.benchmark import floor, problem, race, report
+from trainer.benchmark.entrants import BASELINE, ENTRANTS, REFERENCE
+from trainer.errors import TrainerError
+
+LOOPS = flags.DEFINE_multi_enum(
+    "loop", [], list(ENTRANTS), "A loop to measure beside the notebook's. Repeatable. Default: all."
+)
+ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each loop.", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of a turn.", lower_bound=0.01)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Global batch size.", lower_bound=4)
+NUM_IMAGES = flags.DEFINE_integer("num_images", 60_000, "Size of the dataset.", lower_bound=4)
+OUTPUT = flags.DEFINE_string("output", "benchmark", "Directory of the results.")
+
+
+def main(argv: list[str]) -> int:
+    """Returns 0, or 1 if a loop failed or computed something else."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    try:
+        _measure(shlex.join(["python", *sys.argv]))
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _measure(command: str) -> None:
+    names = [name for name in ENTRANTS if name == BASELINE or name in (LOOPS.value or ENTRANTS)]
+    if "pytorch" in names and importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed, and takes no part: pip install torch")
+        names.remove("pytorch")
+    make = functools.partial(problem.trainer, strategy=strategy.one_device())
+    work = problem.problem(BATCH_SIZE.value, make, NUM_IMAGES.value)
+    precisions = {REFERENCE: "float32", "bfloat16": "mixed_bfloat16"}
+    floors = {
+        name: floor.Floor(make(work.images, BATCH_SIZE.value, precision=precision))
+        for name, precision in precisions.items()
+        if name in names
+    }
+
+    def measure_floors() -> None:
+        for each in floors.values():
+            each.measure()
+
+    results = race.race(
+        work, names, rounds=ROUNDS.value, seconds=SECONDS.value, between=measure_floors
+    )
+    seconds = {name: each.seconds_per_step for name, each in floors.items()}
+    figures = report.summary(results, seconds, BATCH_SIZE.value, command)
+    text = report.table(figures)
+    tf.io.gfile.makedirs(OUTPUT.value)
+    storage.write_file(f"{OUTPUT.value}/benchmark.json", json.dumps(figures, indent=1))
+    storage.write_file(f"{OUTPUT.value}/benchmark.md", text + "\n")
+    report.chart(figures, f"{OUTPUT.value}/benchmark.png")
+    print(f"\n{text}\n\nTable, figures and chart: {OUTPUT.value}/benchmark.md, .json and .png")
+
+
+if __name__ == "__main__":
+    app.run(main)
