@@ -21,6 +21,8 @@ def test_rivals_are_the_base_and_their_overlays():
         ["mnist.gin", "hardware/one_device.gin"], ["models/chatgpt.gin", "a/x.gin,a/y.gin"]
     )
     assert [v.name for v in found] == ["mnist", "chatgpt", "x-y"]
+    (_, hardware) = comparison.variants(["mnist.gin"], ["hardware/bfloat16.gin"])
+    assert hardware.name == "bfloat16"
     assert found[2].gin_files == ("mnist.gin", "hardware/one_device.gin", "a/x.gin", "a/y.gin")
 
 

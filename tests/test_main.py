@@ -123,7 +123,10 @@ def test_evaluations_while_training(tmp_path, data_dir):
 
 @pytest.mark.parametrize(
     "overlay",
-    ["losses/wasserstein_gp.gin", "losses/relativistic.gin", "hacks/soft_noisy_labels.gin"],
+    [
+        *("losses/wasserstein_gp.gin", "losses/relativistic.gin", "hacks/soft_noisy_labels.gin"),
+        "hardware/bfloat16.gin",
+    ],
 )
 def test_overlays_train(tmp_path, overlay):
     out, _ = run(*DIGITS, f"--gin_file={overlay}", f"--model_dir={tmp_path}")

@@ -69,7 +69,8 @@ def variants(gin_files: Sequence[str], rivals: Sequence[str]) -> list[Variant]:
 
 def _name(gin_files: Sequence[str]) -> str:
     paths = [PurePosixPath(name) for name in gin_files]
-    return "-".join(path.stem for path in paths if path.parent.name != "hardware")
+    deciding = [path for path in paths if path.parent.name != "hardware"]
+    return "-".join(path.stem for path in deciding or paths)
 
 
 def model_dir(output: str, variant: Variant, seed: int) -> str:

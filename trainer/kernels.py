@@ -41,8 +41,9 @@ def choose(names: Sequence[str] | None, strategy: tf.distribute.Strategy) -> tup
       TrainerError: for a name that is not one of KERNELS.
     """
     if names is None:
-        devices = strategy.extended.worker_devices
-        return DEFAULTS.get(tf.DeviceSpec.from_string(devices[0]).device_type or "CPU", ())
+        device = tf.DeviceSpec.from_string(strategy.extended.worker_devices[0])
+        # A strategy that only compiles names the device that it compiles for.
+        return DEFAULTS.get(getattr(strategy, "compiles_for", device.device_type), ())
     for name in names:
         if name not in KERNELS:
             raise TrainerError(

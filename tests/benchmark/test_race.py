@@ -12,7 +12,7 @@ from trainer.errors import TrainerError
 
 pytestmark = pytest.mark.slow
 
-NAMES = [name for name in entrants.ENTRANTS if name not in ("pytorch", "2_replicas")]
+NAMES = [name for name in entrants.ENTRANTS if name not in ("pytorch", "plain", "2_replicas")]
 
 
 @pytest.fixture(scope="module")

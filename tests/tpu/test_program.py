@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainer import losses, optimizers
 from trainer.errors import TrainerError
 from trainer.gan import GanTrainer
+from trainer.kernels import DEFAULTS, choose
 from trainer.models import article
 from trainer.tpu.program import XlaReplicas, lower
 
@@ -43,6 +44,11 @@ def trainer():
 @pytest.fixture(scope="module")
 def program(trainer):
     return lower(trainer)
+
+
+def test_the_kernels_are_a_tpus():
+    assert choose(None, XlaReplicas(8)) == DEFAULTS.get("TPU", ())
+    assert choose(["fused_dropout"], XlaReplicas(8)) == ("fused_dropout",)
 
 
 def test_all_state_is_a_parameter_and_what_changes_an_output(trainer, program):

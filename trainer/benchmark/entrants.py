@@ -67,9 +67,19 @@ ENTRANTS = {
     "pytorch": Entrant("PyTorch, eager", _pytorch),
     "float32": Entrant("this trainer, float32", _ours),
     "plain": Entrant("... without `train.kernels`", functools.partial(_ours, kernels=[])),
+    "eigen": Entrant(
+        "... nor oneDNN, where TensorFlow leaves it off",
+        functools.partial(_ours, kernels=[]),
+        as_tensorflow_comes=True,
+    ),
     "xla": Entrant("... the step under XLA", functools.partial(_ours, kernels=["xla_step"])),
     "bfloat16": Entrant(
         "... mixed_bfloat16", functools.partial(_ours, precision="mixed_bfloat16"), rounding=0.03
+    ),
+    "bfloat16_xla": Entrant(
+        "... mixed_bfloat16 under XLA",
+        functools.partial(_ours, precision="mixed_bfloat16", kernels=["xla_step"]),
+        rounding=0.03,
     ),
     "2_replicas": Entrant("... 2 virtual replicas", functools.partial(_replicas, count=2)),
     "4_replicas": Entrant("... 4 virtual replicas", functools.partial(_replicas, count=4)),

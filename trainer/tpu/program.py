@@ -35,6 +35,8 @@ class XlaReplicas(tf.distribute.OneDeviceStrategy):
       num_replicas: At least 1.
     """
 
+    compiles_for = "TPU"
+
     def __init__(self, num_replicas: int) -> None:
         super().__init__("CPU:0")
         self._num_replicas = num_replicas
