@@ -91,7 +91,9 @@ def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: flo
     """
     scale = 1 / (1 - threshold / 2**16)
     if "fused_dropout" not in _in_use.get():
-        return _passed(inputs, inputs, keys, threshold, negative_slope, scale)
+        if negative_slope != 1:
+            inputs = tf.nn.leaky_relu(inputs, negative_slope)
+        return _masked(inputs, keys, threshold, scale)
 
     @tf.custom_gradient
     def fused(inputs: tf.Tensor):
@@ -103,17 +105,17 @@ def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: flo
     return fused(inputs)
 
 
-def _passed(values, inputs, keys, threshold, negative_slope, scale) -> tf.Tensor:
-    """What of `values` passes at `inputs`: the layer's output for the inputs themselves, and their
-    gradient for the output's.
-    """
-    keep = random.keep_mask(keys, inputs.shape[1:], threshold)
-    if negative_slope != 1:
-        values = tf.where(inputs > 0, values, values * tf.constant(negative_slope, values.dtype))
+def _masked(values: tf.Tensor, keys: tf.Tensor, threshold: int, scale: float) -> tf.Tensor:
+    keep = random.keep_mask(keys, values.shape[1:], threshold)
     return tf.where(keep, values * tf.constant(scale, values.dtype), tf.zeros([], values.dtype))
 
 
-_cluster = tf.function(_passed, jit_compile=True, autograph=False)
+@tf.function(jit_compile=True, autograph=False)
+def _cluster(values, inputs, keys, threshold, negative_slope, scale) -> tf.Tensor:
+    """What of `values` passes at `inputs`: the inputs themselves, or the gradient of the output."""
+    # TensorFlow's LeakyRelu keeps its slope in float32, whatever the inputs are.
+    slope = tf.cast(tf.constant(negative_slope, tf.float32), values.dtype)
+    return _masked(tf.where(inputs > 0, values, values * slope), keys, threshold, scale)
 
 
 def conv2d(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor | None:
