@@ -34,6 +34,7 @@ def summary(
         rate = batch_size / np.array(result.seconds_per_step)
         entry = {"title": ENTRANTS[name].title, "images_per_second": _spread(rate)}
         entry |= {"first_losses": result.losses, "peak_bytes": result.peak_bytes}
+        entry["seconds_per_step"] = result.seconds_per_step
         if BASELINE in results:
             baseline = np.array(results[BASELINE].seconds_per_step)
             entry["ratio_to_notebook"] = _spread(baseline / np.array(result.seconds_per_step))
