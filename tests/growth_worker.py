@@ -17,26 +17,15 @@ import trainer  # noqa: F401  sets Keras's backend
 
 import tensorflow as tf  # isort: skip
 
-from trainer import actions, loop, losses, optimizers, summaries
+from trainer import actions, loop, summaries
+from trainer.benchmark import problem
 from trainer.gan import GanTrainer
-from trainer.models import article
 
 BATCH_SIZE = 8
 
 
 def make(images: np.ndarray) -> GanTrainer:
-    return GanTrainer(
-        strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
-        images=images,
-        generator=article.generator,
-        discriminator=article.discriminator,
-        loss=losses.binary_cross_entropy(),
-        generator_optimizer=optimizers.adam,
-        discriminator_optimizer=optimizers.adam,
-        latent_dim=8,
-        batch_size=BATCH_SIZE,
-        seed=0,
-    )
+    return problem.trainer(images, BATCH_SIZE, strategy=tf.distribute.OneDeviceStrategy("CPU:0"))
 
 
 def resident() -> int:
