@@ -20,11 +20,16 @@ LAYERS = [
     {"trainer.tasks"},
     {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
+    {"trainer.step"},
+    {"trainer.opponents"},
+    {"trainer.players"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
-    | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"},
+    | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
+    | {"trainer.augment"},
+    {"trainer.schedules"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import penalties, random
+from trainer import penalties, random, schedules
 from trainer.models import article
 
 SLOPE = np.random.default_rng(0).normal(size=(4, 5, 1)).astype(np.float32)
@@ -24,9 +24,25 @@ def norm(images):
     return np.sqrt(np.square(images).sum(axis=(1, 2, 3)))
 
 
-def evaluate(penalty, critic, real=REAL, fake=FAKE):
+def apply(penalty, critic, real, fake, step=0):
+    """A penalty, by its definition: each image's gradient of its own logit."""
+
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = critic(images)
+        return tape.gradient(logits, images)
+
+    real, fake = tf.constant(real), tf.constant(fake)
+    step = tf.constant(step, tf.int64)
     with random.key_scope(random.example_keys(0, "test", 0, tf.range(len(real)))):
-        return penalty(critic, tf.constant(real), tf.constant(fake)).numpy()
+        return penalty(
+            penalties.Judged(real, fake, lambda: (gradient(real), gradient(fake)), critic, step)
+        )
+
+
+def evaluate(penalty, critic, real=REAL, fake=FAKE, step=0):
+    return apply(penalty, critic, real, fake, step).numpy()
 
 
 @pytest.mark.parametrize(("penalty", "images"), [(penalties.r1, REAL), (penalties.r2, FAKE)])
@@ -36,6 +52,14 @@ def test_zero_centred_penalties_in_closed_form(penalty, images):
     np.testing.assert_allclose(evaluate(penalty(gamma=3.0), linear), expected, rtol=1e-5)
     expected = 3.0 / 2 * 4 * norm(images) ** 2
     np.testing.assert_allclose(evaluate(penalty(gamma=3.0), square), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [penalties.r1, penalties.r2])
+def test_gamma_may_follow_a_schedule(make):
+    penalty = make(gamma=schedules.cosine(first=4.0, last=2.0, steps=10))
+    for step, gamma in ((0, 4.0), (5, 3.0), (20, 2.0)):
+        expected = np.full(6, gamma / 2 * np.square(SLOPE).sum())
+        np.testing.assert_allclose(evaluate(penalty, linear, step=step), expected, rtol=1e-5)
 
 
 def test_gradient_penalty_of_a_linear_critic():
@@ -62,8 +86,7 @@ def test_gradients_of_the_weights_by_finite_differences(make):
         direction = np.random.default_rng(3).normal(size=kernel.shape)
 
         def value():
-            with random.key_scope(random.example_keys(0, "test", 0, tf.range(3))):
-                return tf.reduce_sum(make()(model, *map(tf.constant, images)))
+            return tf.reduce_sum(apply(make(), model, *images))
 
         with tf.GradientTape() as tape:
             total = value()
@@ -83,10 +106,10 @@ def test_a_critic_without_gradient_has_finite_penalties():
     with tf.GradientTape() as tape:
         slope = tf.zeros_like(SLOPE)
         tape.watch(slope)
-        with random.key_scope(random.example_keys(0, "test", 0, tf.range(6))):
-            value = penalties.gradient_penalty()(
-                lambda x: tf.reduce_sum(x * slope, axis=[1, 2, 3])[:, tf.newaxis],
-                tf.constant(REAL),
-                tf.constant(FAKE),
-            )
+        value = apply(
+            penalties.gradient_penalty(),
+            lambda x: tf.reduce_sum(x * slope, axis=[1, 2, 3])[:, tf.newaxis],
+            REAL,
+            FAKE,
+        )
     assert np.isfinite(value).all() and np.isfinite(tape.gradient(value, slope)).all()

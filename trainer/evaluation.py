@@ -151,7 +151,7 @@ class Evaluator:
 
     def _look_at(self, extractor: Extractor, images: np.ndarray) -> View:
         def read(numbers: tf.Tensor, on_device: tf.Tensor) -> tf.Tensor:
-            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])
+            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])[0]
 
         return view(self._strategy, extractor, read, len(images), replicate(self._strategy, images))
 

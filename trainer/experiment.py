@@ -9,21 +9,25 @@ import tensorflow as tf
 
 from trainer import losses, optimizers
 from trainer import strategy as strategies
+from trainer.augment import Augmentation
 from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
+from trainer.opponents import Opponents
 from trainer.penalties import Penalty
 from trainer.tasks import Run
 
 _LEAST = {
     **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),
-    **dict.fromkeys(("num_samples", "keep_checkpoints"), 1),
+    **dict.fromkeys(("num_samples", "keep_checkpoints", "discriminator_steps"), 1),
     **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every", "ema_half_life"), 0),
 }
 """The least that each whole number among train's settings may be."""
 
-_TRAINER = ("latent_dim", "batch_size", "seed", "ema_half_life", "precision", "kernels")
+_TRAINER = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+_TRAINER += ("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim")
+_TRAINER += ("batch_size", "seed", "ema_half_life", "precision", "kernels")
 """Settings that GanTrainer takes as they are."""
 
 _SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
@@ -36,11 +40,16 @@ def train(
     dataset: Callable[..., Dataset],
     generator: Callable[..., keras.Model],
     discriminator: Callable[..., keras.Model],
+    conditional: bool = False,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.auto,
     loss: Callable[[], losses.GanLoss] = losses.binary_cross_entropy,
+    auxiliary_weight: float = 1.0,
     penalties: Sequence[Callable[[], Penalty]] = (),
+    augmentations: Sequence[Callable[[], Augmentation]] = (),
+    opponents: Callable[..., Opponents] | None = None,
     generator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
     discriminator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
+    discriminator_steps: int = 1,
     batch_size: int = 128,
     latent_dim: int = 50,
     num_epochs: int = 30,
@@ -66,11 +75,16 @@ def train(
       dataset: (data_dir) -> Dataset.
       generator: Constructor, (latent_dim, image_shape) -> model.
       discriminator: Constructor, (image_shape) -> model.
+      conditional: Whether the models know labels; their constructors take num_classes too then.
       strategy: Makes the tf.distribute strategy; see `hardware/*.gin`.
       loss: Makes both players' losses.
+      auxiliary_weight: Of the class loss, where the discriminator classifies too.
       penalties: Each makes a penalty on the discriminator.
+      augmentations: Each makes a change to all images that the discriminator sees.
+      opponents: Constructor of a memory of past fakes, for the discriminator.
       generator_optimizer: Constructor of a Keras optimizer.
       discriminator_optimizer: Constructor of a Keras optimizer.
+      discriminator_steps: Batches that the discriminator learns from in each step.
       batch_size: Global batch size, shared evenly by all replicas.
       latent_dim: Size of a latent vector.
       num_epochs: Passes over the dataset, in whole batches.
@@ -101,17 +115,13 @@ def train(
     _check_least(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
-    images = source.load("train").images
+    images, labels = source.load("train")
     trainer = GanTrainer(
         strategy=distribution,
         images=images,
-        generator=generator,
-        discriminator=discriminator,
-        loss=loss(),
-        penalties=[penalty() for penalty in penalties],
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        **{name: settings[name] for name in _TRAINER},
+        labels=labels if conditional else None,
+        num_classes=source.spec.num_classes,
+        **_players_and_rules(settings),
     )
     real_images = images[:num_samples].copy()
     del images  # the trainer has them; a view would hold all of the array
@@ -127,6 +137,15 @@ def train(
             **{name: settings[name] for name in _SCHEDULE},
         )
     )
+
+
+def _players_and_rules(settings: dict[str, object]) -> dict[str, object]:
+    """What a GanTrainer takes of train's settings."""
+    rules = {
+        "loss": settings["loss"](),
+        "penalties": [penalty() for penalty in settings["penalties"]],
+    }
+    return rules | {name: settings[name] for name in _TRAINER}
 
 
 def _check_least(settings: dict[str, object]) -> None:

@@ -1,50 +1,48 @@
-"""GanTrainer: the variables of a GAN and the replica step that trains them."""
+"""GanTrainer: all variables of a GAN, and the loop on the devices that trains them."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import averaging, random
+from trainer import random
+from trainer.augment import Augmentation
 from trainer.data.pipeline import BatchOrder, normalise, replicate, share, take
 from trainer.errors import TrainerError
-from trainer.kernels import choose, compiled, using
+from trainer.kernels import choose, compiled
 from trainer.losses import GanLoss
-from trainer.models.checks import check_models
-from trainer.optimizers import for_reduced_gradients, state
+from trainer.opponents import Opponents
+from trainer.optimizers import state
 from trainer.penalties import Penalty
+from trainer.players import build
 from trainer.precision import policy
-
-METRICS = (
-    "loss/discriminator",
-    "accuracy/real",
-    "accuracy/fake",
-    "loss/generator",
-    "gradient_norm/discriminator",
-    "gradient_norm/generator",
-)
+from trainer.step import METRICS, ReplicaStep, Rules
 
 
 class GanTrainer:
     """Trains a generator against a discriminator, the same on any number of replicas.
 
-    Each step has the tutorial's two phases. In the first, the generator makes fakes in inference
-    mode and the discriminator learns from one mixed batch of them and real images. In the second,
-    the generator learns from fresh latents, in training mode, through the frozen discriminator.
+    `trainer.step.ReplicaStep` says what a step is.
 
     Args:
       strategy: The tf.distribute strategy; no variable may exist yet.
       images: uint8 [N, H, W, C], the training images.
+      labels: int32 [N], if the models are to be conditional; their constructors take num_classes
+        too then.
+      num_classes: Of the labels.
       generator: Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images.
       discriminator: Constructor, (image_shape) -> model of images to logits [B, 1].
       loss: Both players' per-example losses.
+      auxiliary_weight: Of the class loss, where the discriminator classifies too.
       penalties: Added to the discriminator's loss, if any.
+      augmentations: Constructors, () -> what changes the images that the discriminator sees.
+      opponents: Constructor of a memory of past fakes; see `trainer.opponents`.
       generator_optimizer: Constructor of a Keras optimizer.
       discriminator_optimizer: Constructor of a Keras optimizer.
+      discriminator_steps: Batches that the discriminator learns from in a step.
       latent_dim: Z.
       batch_size: Global batch size; every replica takes an equal share.
       seed: 0 <= seed < 2**32; with the step, it fixes every random number.
@@ -61,12 +59,18 @@ class GanTrainer:
         *,
         strategy: tf.distribute.Strategy,
         images: np.ndarray,
+        labels: np.ndarray | None = None,
+        num_classes: int | None = None,
         generator: Callable[..., keras.Model],
         discriminator: Callable[..., keras.Model],
         loss: GanLoss,
+        auxiliary_weight: float = 1.0,
         penalties: Sequence[Penalty] = (),
+        augmentations: Sequence[Callable[[], Augmentation]] = (),
+        opponents: Callable[..., Opponents] | None = None,
         generator_optimizer: Callable[[], keras.optimizers.Optimizer],
         discriminator_optimizer: Callable[[], keras.optimizers.Optimizer],
+        discriminator_steps: int = 1,
         latent_dim: int,
         batch_size: int,
         seed: int,
@@ -80,36 +84,46 @@ class GanTrainer:
         self.latent_dim = latent_dim
         self.batch_size = batch_size
         self.replica_batch_size = share(batch_size, strategy.num_replicas_in_sync)
-        self.order = BatchOrder(len(images), batch_size, seed)
+        self.order = BatchOrder(len(images), batch_size * discriminator_steps, seed)
         self.seed = seed
-        self._loss = loss
-        self._penalties = penalties
+        self._image_shape = images.shape[1:]
+        self._class_ends = None if labels is None else _class_ends(labels, num_classes)
         self._ema_half_life = ema_half_life
-        self._kernels = choose(kernels, strategy)
-        self._replica_step = compiled(self.replica_step, self._kernels, strategy)
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
-        image_shape = images.shape[1:]
-        with strategy.scope(), policy(precision) as self._dtype:
+        with strategy.scope(), policy(precision) as dtype:
             first = tf.VariableAggregation.ONLY_FIRST_REPLICA
             self.step = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=first)
-            self.generator = generator(latent_dim=latent_dim, image_shape=image_shape)
-            self.discriminator = discriminator(image_shape=image_shape)
-            check_models(self.generator, self.discriminator, image_shape)
-            self._generator_optimizer = for_reduced_gradients(
-                generator_optimizer(), self.generator.trainable_variables
+            self._players = build(
+                generator,
+                discriminator,
+                (generator_optimizer, discriminator_optimizer),
+                latent_dim=latent_dim,
+                image_shape=self._image_shape,
+                num_classes=None if labels is None else num_classes,
+                averaged=ema_half_life > 0,
+                dtype=dtype,
+                kernels=choose(kernels, strategy),
             )
-            self._discriminator_optimizer = for_reduced_gradients(
-                discriminator_optimizer(), self.discriminator.trainable_variables
-            )
-            self.sampler = self.generator
-            if ema_half_life:
-                self.sampler = generator(latent_dim=latent_dim, image_shape=image_shape)
-                averaging.start(self.sampler, self.generator)
-        self._image_shape = image_shape
-        self.images = replicate(strategy, images)
+            self._augmentations = [make() for make in augmentations]
+            self._opponents = opponents and opponents(self._players, self._image_shape)
+        changes = self._augmentations
+        rules = Rules(
+            loss, penalties, changes, auxiliary_weight, discriminator_steps, ema_half_life
+        )
+        self._step = ReplicaStep(
+            self._players, rules, self._opponents, batch_size, seed, self._take
+        )
+        self._compile(replicate(strategy, images, labels))
+
+    def _compile(self, data: tuple) -> None:
+        self.generator = self._players.generator
+        self.discriminator = self._players.discriminator
+        self.sampler = self._players.sampler
+        self.data = data
+        self._replica_step = compiled(self.replica_step, self._players.kernels, self.strategy)
         self._run_steps = tf.function(
-            self._steps, input_signature=[tf.TensorSpec([None, batch_size], tf.int32)]
+            self._steps, input_signature=[tf.TensorSpec([None, self.order.batch_size], tf.int32)]
         )
         self._run_sample = tf.function(self._sample)  # anew for each count: TPUs want it known
 
@@ -120,10 +134,17 @@ class GanTrainer:
             "step": self.step,
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "generator_optimizer": state(self._generator_optimizer),
-            "discriminator_optimizer": state(self._discriminator_optimizer),
+            "generator_optimizer": state(self._players.generator_optimizer),
+            "discriminator_optimizer": state(self._players.discriminator_optimizer),
         }
-        return items | ({"generator_average": self.sampler} if self._ema_half_life else {})
+        if self._ema_half_life:
+            items["generator_average"] = self.sampler
+        for i, augmentation in enumerate(self._augmentations):
+            if augmentation.variables:
+                items[f"augmentation_{i}"] = list(augmentation.variables)
+        if self._opponents:
+            items["opponents"] = list(self._opponents.variables)
+        return items
 
     @property
     def sampler_weights(self) -> str:
@@ -154,146 +175,79 @@ class GanTrainer:
 
     def latents(self, count: int) -> tf.Tensor:
         """[count, Z]: fixed latents, the same at every step and in every run of the seed."""
-        keys = random.example_keys(self.seed, "samples", 0, tf.range(count))
-        return random.normal(keys, [self.latent_dim], self._dtype)
+        return self._players.draw_latents(self._sample_keys(count))
 
     def sample(self, latents: tf.Tensor) -> np.ndarray:
         """[B, Z] -> images [B, H, W, C] in [-1, 1], made in inference mode.
 
-        Every process of a multi-worker strategy must call it: one that ran a program of its own
-        would leave the others waiting in their next step.
+        A conditional generator makes one of each class in turn. Every process of a multi-worker
+        strategy must call it: one that ran a program of its own would leave the others waiting in
+        their next step.
         """
         return self._run_sample(latents).numpy()
 
     def fakes(self, keys: tf.Tensor) -> tf.Tensor:
-        """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run."""
-        return self._generate(self.sampler, self._draw_latents(keys), training=False)
+        """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run.
+
+        A conditional generator draws classes as the training images have them.
+        """
+        labels = None
+        if self._class_ends is not None:
+            place = random.uniform(random.fold(keys, 0), [])
+            labels = tf.reduce_sum(
+                tf.cast(place[:, tf.newaxis] >= self._class_ends[:-1], tf.int32), 1
+            )
+        return self._generate(self._players.draw_latents(keys), labels, random.fold(keys, 1))
 
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
-        generate = functools.partial(self._generate, self.sampler, training=False)
-        images = self.strategy.run(generate, args=(latents,))
+        count = latents.shape[0]
+        labels = None
+        if self._class_ends is not None:
+            labels = tf.range(count) % len(self._class_ends)
+        keys = random.fold(self._sample_keys(count), 0)
+        images = self.strategy.run(self._generate, args=(latents, labels, keys))
         return self.strategy.experimental_local_results(images)[0]
 
+    def _generate(self, latents: tf.Tensor, labels: tf.Tensor | None, keys: tf.Tensor) -> tf.Tensor:
+        with random.key_scope(keys):
+            return self._players.generate(self.sampler, latents, labels, training=False)
+
+    def _sample_keys(self, count: int) -> tf.Tensor:
+        return random.example_keys(self.seed, "samples", 0, tf.range(count))
+
     def _steps(self, order: tf.Tensor) -> tf.Tensor:
-        """Example indices int32 [n, global batch] -> metrics [n, len(METRICS)]."""
+        """Example indices int32 [n, batch] -> metrics [n, len(METRICS)]."""
         num_steps = tf.shape(order)[0]
         first = tf.identity(self.step)
-        history = tf.TensorArray(self._dtype, size=num_steps, element_shape=[len(METRICS)])
+        history = tf.TensorArray(self._players.dtype, size=num_steps, element_shape=[len(METRICS)])
         for i in tf.range(num_steps):
-            arguments = (self.images, order[i], first + tf.cast(i, tf.int64))
+            arguments = (self.data, order[i], first + tf.cast(i, tf.int64))
             metrics = self.strategy.run(self._replica_step, args=arguments)
             history = history.write(i, self.strategy.experimental_local_results(metrics)[0])
         self.step.assign_add(tf.cast(num_steps, tf.int64))
         return history.stack()
 
     @tf.autograph.experimental.do_not_convert
-    def replica_step(self, images: tf.Tensor, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Both phases of one step, on one replica, inside strategy.run.
+    def replica_step(self, data: object, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """One step on one replica, inside strategy.run: see `trainer.step.ReplicaStep`.
 
         Args:
-          images: The whole dataset, as `self.images` holds it for each replica.
-          order: int32 [global batch], the examples of this step.
+          data: The whole dataset, as `self.data` holds it for each replica.
+          order: int32 [order.batch_size], the examples of this step.
           step: int64 scalar, steps done before this one.
 
         Returns:
           [len(METRICS)], already reduced over the replicas.
         """
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        first = tf.cast(replica, tf.int32) * self.replica_batch_size
-        examples = first + tf.range(self.replica_batch_size)
-        real = take(images, tf.gather(order, examples), self._image_shape)
-        real = normalise(real, self._dtype)
+        return self._step(data, order, step)
 
-        def keys(stream: str) -> tf.Tensor:
-            return random.example_keys(self.seed, stream, step, examples)
-
-        means_1, norm_1 = self._train_discriminator(real, keys)
-        means_2, norm_2 = self._train_generator(real, keys)
-        if self._ema_half_life:
-            weight = averaging.decay(self._ema_half_life, self.batch_size, step)
-            averaging.update(self.sampler, self.generator, weight)
-        means = _sum_over_replicas(tf.stack([*means_1, *means_2]))
-        return tf.concat([means, [norm_1, norm_2]], axis=0)
-
-    def _train_discriminator(
-        self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Phase 1: one mixed batch of fakes (label 0) and reals (label 1).
-
-        Returns:
-          This replica's terms of loss/discriminator, accuracy/real and accuracy/fake, and the
-          gradient's norm.
-        """
-        latents = self._draw_latents(keys("latents/1"))
-        fake = self._generate(self.generator, latents, training=False)
-        layer_keys = tf.concat([keys("layers/1/fake"), keys("layers/1/real")], axis=0)
-        with tf.GradientTape() as tape, random.key_scope(layer_keys):
-            logits = self._judge(tf.concat([fake, real], axis=0))
-            fake_logits, real_logits = tf.split(logits, 2)
-            loss = self._global_mean(self._loss.discriminator(real_logits, fake_logits))
-            total = loss + sum(self._penalty_terms(real, fake, keys))
-        norm = self._update(self.discriminator, self._discriminator_optimizer, tape, total)
-        real_accuracy = self._global_mean(tf.cast(real_logits > 0, loss.dtype)[:, 0])
-        fake_accuracy = self._global_mean(tf.cast(fake_logits < 0, loss.dtype)[:, 0])
-        return [loss, real_accuracy, fake_accuracy], norm
-
-    def _penalty_terms(
-        self, real: tf.Tensor, fake: tf.Tensor, keys: Callable[[str], tf.Tensor]
-    ) -> Iterator[tf.Tensor]:
-        """This replica's term of each penalty's mean."""
-        for i, penalty in enumerate(self._penalties):
-            with random.key_scope(keys(f"penalty/{i}")):
-                yield self._global_mean(penalty(self._judge, real, fake))
-
-    def _train_generator(
-        self, real: tf.Tensor, keys: Callable[[str], tf.Tensor]
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Phase 2: fresh latents, labelled real; only the generator's variables are updated.
-
-        Returns:
-          This replica's term of loss/generator, and the gradient's norm.
-        """
-        latents = self._draw_latents(keys("latents/2"))
-        with tf.GradientTape() as tape, random.key_scope(keys("layers/2")):
-            fake = self._generate(self.generator, latents, training=True)
-            fake_logits = self._judge(fake)
-            real_logits = None
-            if self._loss.relativistic:
-                with random.key_scope(keys("layers/2/real")):
-                    real_logits = self._judge(real)
-            loss = self._global_mean(self._loss.generator(real_logits, fake_logits))
-        norm = self._update(self.generator, self._generator_optimizer, tape, loss)
-        return [loss], norm
-
-    def _generate(self, model: keras.Model, latents: tf.Tensor, training: bool) -> tf.Tensor:
-        with using(self._kernels):
-            return tf.cast(model(latents, training=training), self._dtype)
-
-    def _judge(self, images: tf.Tensor) -> tf.Tensor:
-        with using(self._kernels):
-            return tf.cast(self.discriminator(images, training=True), self._dtype)
-
-    def _draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
-        return random.normal(keys, [self.latent_dim], self._dtype)
-
-    def _global_mean(self, per_example: tf.Tensor) -> tf.Tensor:
-        """This replica's term of the mean over the global batch; [b] -> scalar."""
-        return tf.reduce_sum(per_example) / self.batch_size
-
-    def _update(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        tape: tf.GradientTape,
-        loss: tf.Tensor,
-    ) -> tf.Tensor:
-        """One optimizer step on the gradient of the whole batch; returns that gradient's norm."""
-        variables = model.trainable_variables
-        gradients = _sum_over_replicas(tape.gradient(loss, [v.value for v in variables]))
-        optimizer.apply(gradients, variables)
-        return tf.linalg.global_norm(gradients)
+    def _take(self, data: object, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        images, labels = take(data, order, self._image_shape)
+        return normalise(images, self._players.dtype), labels
 
 
-def _sum_over_replicas(tensors):
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+def _class_ends(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """float32 [K]: the share of the examples whose label is at most each class."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return (np.cumsum(counts) / len(labels)).astype(np.float32)

@@ -116,3 +116,16 @@ def relativistic_paired() -> GanLoss:
         return tf.nn.softplus(real_logits - fake_logits)[:, 0]
 
     return GanLoss(discriminator, generator, relativistic=True)
+
+
+def auxiliary(class_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The auxiliary classifier's cross-entropy (Odena et al., 2017, equation 3).
+
+    Args:
+      class_logits: [B, K].
+      labels: int32 [B] in [0, K).
+
+    Returns:
+      [B].
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=class_logits)

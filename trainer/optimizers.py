@@ -7,16 +7,76 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from trainer import schedules
+from trainer.schedules import Value
+
 
 def adam(
     *,
-    learning_rate: float = 2e-4,
+    learning_rate: Value = 2e-4,
     beta_1: float = 0.5,
-    beta_2: float = 0.999,
+    beta_2: Value = 0.999,
     epsilon: float = 1e-7,
+    weight_decay: float | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Adam (Kingma and Ba, 2014) with the tutorial's learning rate and beta_1."""
-    return keras.optimizers.Adam(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+    """Adam (Kingma and Ba, 2014) with the tutorial's learning rate and beta_1.
+
+    Args:
+      learning_rate: A number, or a schedule over the optimizer's own steps.
+      beta_1: Decay of the gradient's mean, in [0, 1).
+      beta_2: Decay of the squared gradient's mean, in [0, 1), or a schedule.
+      epsilon: Added to the root of that mean.
+      weight_decay: The share of each weight, times the learning rate, that a step takes off it
+        (AdamW: Loshchilov and Hutter, 2019); None for none.
+    """
+    return _Adam(
+        _Rate.of(learning_rate),
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+    )
+
+
+def sgd(
+    *, learning_rate: Value = 0.01, momentum: float = 0.0, weight_decay: float | None = None
+) -> keras.optimizers.Optimizer:
+    """Stochastic gradient descent.
+
+    Args:
+      learning_rate: A number, or a schedule over the optimizer's own steps.
+      momentum: Share of the last update that the next one goes on with, in [0, 1].
+      weight_decay: As of `adam`.
+    """
+    return keras.optimizers.SGD(
+        _Rate.of(learning_rate), momentum=momentum, weight_decay=weight_decay
+    )
+
+
+class _Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule, as Keras takes one for a learning rate."""
+
+    def __init__(self, schedule: schedules.Schedule) -> None:
+        self._schedule = schedule
+
+    @classmethod
+    def of(cls, value: Value) -> Value:
+        return cls(value) if callable(value) else value
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        return self._schedule(tf.convert_to_tensor(step))
+
+
+class _Adam(keras.optimizers.Adam):
+    """Keras's Adam, whose beta_2 may be a schedule."""
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        given = self.beta_2
+        self.beta_2 = schedules.at(given, tf.convert_to_tensor(self.iterations), variable.dtype)
+        try:
+            super().update_step(gradient, variable, learning_rate)
+        finally:
+            self.beta_2 = given
 
 
 def for_reduced_gradients(
@@ -47,5 +107,5 @@ def state(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
     Not the learning rate, which Keras keeps in a variable too: that is the config's to say, and a
     resumed run must follow the config.
     """
-    learning_rate = optimizer.learning_rate
-    return [v.value for v in optimizer.variables if v is not learning_rate]
+    slots = [v for v in optimizer.variables if v is not getattr(optimizer, "_learning_rate", None)]
+    return [v.value for v in slots]

@@ -54,15 +54,27 @@ def test_a_batch_larger_than_the_dataset_is_refused():
 def test_replicate_puts_a_copy_on_each_replica(make_strategy):
     strategy = make_strategy(4)
     images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
-    rows = pipeline.replicate(strategy, images)
-    copies = strategy.experimental_local_results(rows)
-    assert [c.device[-5:] for c in copies] == [f"CPU:{i}" for i in range(4)]
+    labels = np.array([7, 8, 900], np.int32)
+    data = pipeline.replicate(strategy, images, labels)
+    for part in data:
+        copies = strategy.experimental_local_results(part)
+        assert [c.device[-5:] for c in copies] == [f"CPU:{i}" for i in range(4)]
 
-    def on_replica(rows):
-        return pipeline.take(rows, tf.constant([2, 0]), (2, 2, 1))
+    def on_replica(data):
+        return pipeline.take(data, tf.constant([2, 0]), (2, 2, 1))
 
-    for taken in strategy.experimental_local_results(strategy.run(on_replica, args=(rows,))):
-        np.testing.assert_array_equal(taken, images[[2, 0]])
+    taken = strategy.run(on_replica, args=(data,))
+    for part, expected in zip(taken, (images, labels), strict=True):
+        for copy in strategy.experimental_local_results(part):
+            np.testing.assert_array_equal(copy, expected[[2, 0]])
+
+
+def test_without_labels_there_are_none(make_strategy):
+    images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1)
+    data = pipeline.replicate(make_strategy(1), images)
+    taken, labels = pipeline.take(data, tf.constant([1]), (2, 2, 1))
+    np.testing.assert_array_equal(taken, images[[1]])
+    assert labels is None
 
 
 def test_a_batch_is_shared_evenly():

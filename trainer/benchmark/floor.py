@@ -48,10 +48,10 @@ def _step_graph(trainer: GanTrainer) -> tf.Graph:
 
     @tf.function(autograph=False)
     def step(order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        return trainer.strategy.run(trainer.replica_step, args=(trainer.images, order, number))
+        return trainer.strategy.run(trainer.replica_step, args=(trainer.data, order, number))
 
     return step.get_concrete_function(
-        tf.TensorSpec([trainer.batch_size], tf.int32), tf.TensorSpec([], tf.int64)
+        tf.TensorSpec([trainer.order.batch_size], tf.int32), tf.TensorSpec([], tf.int64)
     ).graph
 
 

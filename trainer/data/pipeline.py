@@ -85,45 +85,56 @@ def share(batch_size: int, num_replicas: int) -> int:
     return batch_size // num_replicas
 
 
-def replicate(strategy: tf.distribute.Strategy, images: np.ndarray):
-    """uint8 [N, H, W, C] -> rows for `take`, on each of this process's replicas.
+def replicate(
+    strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray | None = None
+) -> tuple:
+    """uint8 [N, H, W, C], and int32 [N] -> data for `take`, on each of this process's replicas.
 
-    The first may share the array's memory, so that nothing may write to `images` any more.
+    The first replica may share the arrays' memory, so that nothing may write to them any more.
 
-    The rows are an argument for strategy.run. They are a variable, which stays on its device: the
+    The data is an argument for strategy.run. It is in variables, which stay on their device: the
     value of a tensor might go through the host again in every step of a loop that a TPU's host
-    runs. Several processes would have to send each other the variable's first value, and
+    runs. Several processes would have to send each other a variable's first value, and
     TensorFlow's collectives do not carry uint8: there it is a tensor. Rows cost a TPU less than
     images do: 306 MB a step against 429, of 60,000 28x28 images (`scripts/tpu_check.py`, v5e).
     """
-    rows = _tensor(images.reshape(len(images), -1))
+    rows = images.reshape(len(images), -1)
+    return tuple(_put(strategy, x) for x in (rows, labels) if x is not None)
+
+
+def _put(strategy: tf.distribute.Strategy, array: np.ndarray):
+    value = _tensor(array)
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         with strategy.scope():
-            return tf.Variable(rows, trainable=False)
+            return tf.Variable(value, trainable=False)
     devices = strategy.extended.worker_devices
 
     def on_device(context: tf.distribute.ValueContext) -> tf.Tensor:
         with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
-            return tf.identity(rows)
+            return tf.identity(value)
 
     return strategy.experimental_distribute_values_from_function(on_device)
 
 
-def _tensor(rows: np.ndarray) -> tf.Tensor:
-    """uint8 [N, D] as a tensor that shares the array's memory; nothing may write to it any more.
+def _tensor(array: np.ndarray) -> tf.Tensor:
+    """A tensor that shares the array's memory; nothing may write to it any more.
 
     `tf.constant` makes two copies. Here there is one, where the array may not be shared as it is:
     TensorFlow's kernels want it to begin at a multiple of 64 bytes, and DLPack wants it writable.
     """
-    if rows.ctypes.data % _ALIGNMENT or not rows.flags.writeable or not rows.flags.c_contiguous:
-        buffer = np.empty(rows.size + _ALIGNMENT, np.uint8)
+    if array.ctypes.data % _ALIGNMENT or not array.flags.writeable or not array.flags.c_contiguous:
+        buffer = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
         start = -buffer.ctypes.data % _ALIGNMENT
-        aligned = buffer[start : start + rows.size].reshape(rows.shape)
-        aligned[:] = rows
-        rows = aligned
-    return tf.experimental.dlpack.from_dlpack(rows.__dlpack__())
+        aligned = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        aligned[:] = array
+        array = aligned
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
-def take(rows: tf.Tensor, indices: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """The images of int32 [B] among what `replicate` gave this replica, as uint8 [B, H, W, C]."""
-    return tf.reshape(tf.gather(rows, indices), (-1, *image_shape))
+def take(
+    data: tuple, indices: tf.Tensor, image_shape: tuple[int, int, int]
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The examples int32 [B] of `data`: uint8 [B, H, W, C], and labels int32 [B] if it has any."""
+    rows, *labels = data
+    images = tf.reshape(tf.gather(rows, indices), (-1, *image_shape))
+    return images, tf.gather(labels[0], indices) if labels else None

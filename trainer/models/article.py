@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 
 from trainer.models import layers
 
+Shape = tuple[int, int, int]
+"""(H, W, C)."""
 
-def _seed_layers(
-    latent_dim: int, image_shape: tuple[int, int, int], synchronized: bool
-) -> list[keras.layers.Layer]:
-    """From a latent [B, Z] to a quarter-size feature map [B, H/4, W/4, 128]."""
+
+def _seed_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.Layer]:
+    """From a vector to a quarter-size feature map [B, H/4, W/4, 128]."""
     height, width = layers.quarter_size(image_shape)
     return [
-        keras.Input([latent_dim]),
         keras.layers.Dense(height * width * 128, activation=layers.leaky_relu()),
         keras.layers.Reshape((height, width, 128)),
         keras.layers.BatchNormalization(synchronized=synchronized),
     ]
 
 
-def _to_image(image_shape: Sequence[int]) -> keras.layers.Layer:
+def _to_image(image_shape: Shape) -> keras.layers.Layer:
     return layers.Conv2DTranspose(image_shape[-1], kernel_size=4, strides=2, activation="tanh")
 
 
+def generator_layers(
+    image_shape: Shape, *, synchronized: bool = True, dropout: float = 0.0
+) -> list[keras.layers.Layer]:
+    """The layers of `generator`: a vector [B, any] -> images [B, H, W, C] in [-1, 1]."""
+
+    def noise() -> list[keras.layers.Layer]:
+        return [layers.Dropout(dropout, always=True)] if dropout else []
+
+    return [
+        *_seed_layers(image_shape, synchronized),
+        *noise(),
+        keras.layers.Conv2DTranspose(
+            64, kernel_size=4, strides=2, padding="same", activation=layers.leaky_relu()
+        ),
+        keras.layers.BatchNormalization(synchronized=synchronized),
+        *noise(),
+        _to_image(image_shape),
+    ]
+
+
 def generator(
-    *, latent_dim: int, image_shape: tuple[int, int, int], synchronized: bool = True
+    *, latent_dim: int, image_shape: Shape, synchronized: bool = True, dropout: float = 0.0
 ) -> keras.Model:
     """The article's generator: latents [B, Z] -> images [B, H, W, C] in [-1, 1].
 
@@ -36,27 +54,21 @@ def generator(
       image_shape: (H, W, C); H and W multiples of 4.
       synchronized: Whether batch normalisation takes its statistics over the global batch
         (the default; replica-invariant) or over each replica's share.
+      dropout: Rate of a dropout after each batch normalisation, in training and when sampling
+        (ganhacks, hack 17), in [0, 1).
     """
-    return keras.Sequential(
-        [
-            *_seed_layers(latent_dim, image_shape, synchronized),
-            keras.layers.Conv2DTranspose(
-                64, kernel_size=4, strides=2, padding="same", activation=layers.leaky_relu()
-            ),
-            keras.layers.BatchNormalization(synchronized=synchronized),
-            _to_image(image_shape),
-        ],
-        name="generator",
-    )
+    body = generator_layers(image_shape, synchronized=synchronized, dropout=dropout)
+    return keras.Sequential([keras.Input([latent_dim]), *body], name="generator")
 
 
 def norm_first_generator(
-    *, latent_dim: int, image_shape: tuple[int, int, int], synchronized: bool = True
+    *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
     """`generator` with batch normalisation between the convolution and its activation."""
     return keras.Sequential(
         [
-            *_seed_layers(latent_dim, image_shape, synchronized),
+            keras.Input([latent_dim]),
+            *_seed_layers(image_shape, synchronized),
             keras.layers.Conv2DTranspose(64, kernel_size=4, strides=2, padding="same"),
             keras.layers.BatchNormalization(synchronized=synchronized),
             layers.leaky_relu(),
@@ -67,7 +79,7 @@ def norm_first_generator(
 
 
 def upsampling_generator(
-    *, latent_dim: int, image_shape: tuple[int, int, int], synchronized: bool = True
+    *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
     """`generator` with UpSampling2D and Conv2D in place of each transposed convolution.
 
@@ -75,7 +87,8 @@ def upsampling_generator(
     """
     return keras.Sequential(
         [
-            *_seed_layers(latent_dim, image_shape, synchronized),
+            keras.Input([latent_dim]),
+            *_seed_layers(image_shape, synchronized),
             keras.layers.UpSampling2D(2),
             keras.layers.Conv2D(64, kernel_size=3, padding="same", activation=layers.leaky_relu()),
             keras.layers.BatchNormalization(synchronized=synchronized),
@@ -86,22 +99,34 @@ def upsampling_generator(
     )
 
 
-def discriminator(*, image_shape: tuple[int, int, int], dropout: float = 0.4) -> keras.Model:
+def feature_layers(
+    *, dropout: float = 0.4, spectral: bool = False, group_size: int = 0
+) -> list[keras.layers.Layer]:
+    """The layers of `discriminator` but its last: images [B, H, W, C] -> [B, features]."""
+    return [
+        layers.Conv2D(64, kernel_size=5, strides=2, spectral=spectral),
+        layers.Dropout(dropout, negative_slope=layers.SLOPE),
+        layers.Conv2D(64, kernel_size=3, strides=2, spectral=spectral),
+        layers.Dropout(dropout, negative_slope=layers.SLOPE),
+        *([layers.MinibatchDeviation(group_size)] if group_size else []),
+        keras.layers.Flatten(),
+    ]
+
+
+def discriminator(
+    *, image_shape: Shape, dropout: float = 0.4, spectral: bool = False, group_size: int = 0
+) -> keras.Model:
     """The article's discriminator: images [B, H, W, C] in [-1, 1] -> logits [B, 1].
 
     Args:
       image_shape: (H, W, C).
       dropout: Rate of both dropout layers, in [0, 1).
+      spectral: Whether its kernels are spectrally normalised (Miyato et al., 2018).
+      group_size: Examples that the last layer compares with each other (minibatch standard
+        deviation: Karras et al., 2018; ganhacks, hack 15); 0 for none.
     """
+    features = feature_layers(dropout=dropout, spectral=spectral, group_size=group_size)
     return keras.Sequential(
-        [
-            keras.Input(image_shape),
-            layers.Conv2D(64, kernel_size=5, strides=2),
-            layers.Dropout(dropout, negative_slope=layers.SLOPE),
-            layers.Conv2D(64, kernel_size=3, strides=2),
-            layers.Dropout(dropout, negative_slope=layers.SLOPE),
-            keras.layers.Flatten(),
-            keras.layers.Dense(1),
-        ],
+        [keras.Input(image_shape), *features, layers.Dense(1, spectral=spectral)],
         name="discriminator",
     )

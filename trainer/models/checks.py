@@ -32,17 +32,35 @@ def check_replica_invariant(model: keras.Model) -> None:
 
 
 def check_models(
-    generator: keras.Model, discriminator: keras.Model, image_shape: tuple[int, int, int]
+    generator: keras.Model,
+    discriminator: keras.Model,
+    image_shape: tuple[int, int, int],
+    conditional: bool = False,
 ) -> None:
     """Refuses models that do not fit the dataset, the losses or several replicas.
 
+    A conditional generator takes labels beside latents. A conditional discriminator takes them
+    beside images, or returns class logits beside its verdict, or both.
+
     Raises:
-      TrainerError: naming the model and what it must return, or its layer at fault.
+      TrainerError: naming the model and what it must take or return, or its layer at fault.
     """
     for model, expected in ((generator, tuple(image_shape)), (discriminator, (1,))):
         check_replica_invariant(model)
-        if model.output_shape[1:] != expected:
+        returned = tuple(model.outputs[0].shape[1:])
+        if returned != expected:
             raise TrainerError(
-                f"{model.name} returns {model.output_shape[1:]} an example, where the dataset "
+                f"{model.name} returns {returned} an example, where the dataset "
                 f"and the losses need {expected}; change its last layer"
+            )
+    knows = {
+        "generator": len(generator.inputs) == 2,
+        "discriminator": max(len(discriminator.inputs), len(discriminator.outputs)) == 2,
+    }
+    for name, knows_labels in knows.items():
+        if knows_labels != conditional:
+            word = "knows" if knows_labels else "does not know"
+            raise TrainerError(
+                f"this {name} {word} labels, and train.conditional={conditional}; choose both "
+                "models of one kind, such as those of models/conditional.gin, and set it to match"
             )

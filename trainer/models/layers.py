@@ -35,9 +35,58 @@ def quarter_size(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     return height // 4, width // 4
 
 
+class _SpectralNormalization:
+    """A kernel divided by its largest singular value, for a Keras layer (Miyato et al., 2018).
+
+    Gradients pass through the division. Keras's own wrapper overwrites the kernel instead. The
+    power iteration goes one round a call, in training mode only, so that looking changes nothing.
+    """
+
+    def __init__(self, *args, spectral: bool = False, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.spectral = spectral
+        self._iterates = False
+
+    def build(self, input_shape) -> None:
+        super().build(input_shape)
+        if self.spectral:
+            self._left = self.add_weight(
+                name="left", shape=[super().kernel.shape[-1]], initializer="ones", trainable=False
+            )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        self._iterates = training
+        return super().call(inputs)
+
+    @property
+    def kernel(self):
+        kernel = super().kernel
+        if not self.spectral or not self.built:
+            return kernel
+        matrix = tf.reshape(tf.convert_to_tensor(kernel), [-1, kernel.shape[-1]])
+        fixed = tf.stop_gradient(matrix)
+        right = tf.math.l2_normalize(tf.linalg.matvec(fixed, tf.convert_to_tensor(self._left)))
+        left = tf.math.l2_normalize(tf.linalg.matvec(fixed, right, transpose_a=True))
+        if self._iterates:
+            self._left.assign(left)
+        norm = tf.tensordot(right, tf.linalg.matvec(matrix, left), 1)
+        return tf.convert_to_tensor(kernel) / norm
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "spectral": self.spectral}
+
+
 @keras.saving.register_keras_serializable(package="trainer")
-class Conv2D(keras.layers.Conv2D):
-    """Keras's Conv2D with "same" padding, for images: its first layer's gradient may be faster."""
+class Dense(_SpectralNormalization, keras.layers.Dense):
+    """Keras's Dense; `spectral=True` normalises its kernel."""
+
+
+@keras.saving.register_keras_serializable(package="trainer")
+class Conv2D(_SpectralNormalization, keras.layers.Conv2D):
+    """Keras's Conv2D with "same" padding, for images: its first layer's gradient may be faster.
+
+    `spectral=True` normalises its kernel.
+    """
 
     def __init__(self, filters: int, kernel_size: int, **kwargs) -> None:
         super().__init__(filters, kernel_size, **(kwargs | {"padding": "same"}))
@@ -63,6 +112,89 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 
 @keras.saving.register_keras_serializable(package="trainer")
+class ConditionalBatchNormalization(keras.layers.Layer):
+    """Batch normalisation with a scale and an offset of each class (de Vries et al., 2017).
+
+    Args:
+      num_classes: Labels are int32 [B] in [0, num_classes).
+      synchronized: Whether statistics are over the global batch.
+    """
+
+    def __init__(self, num_classes: int, synchronized: bool = True, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.synchronized = synchronized
+
+    def build(self, inputs_shape, labels_shape) -> None:
+        channels = inputs_shape[-1]
+        self._norm = keras.layers.BatchNormalization(
+            center=False, scale=False, synchronized=self.synchronized
+        )
+        self._norm.build(inputs_shape)
+        self._scale = keras.layers.Embedding(self.num_classes, channels, "ones")
+        self._offset = keras.layers.Embedding(self.num_classes, channels, "zeros")
+        self._scale.build(None)
+        self._offset.build(None)
+
+    def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool = False) -> tf.Tensor:
+        scale, offset = (
+            embedding(labels)[:, tf.newaxis, tf.newaxis]
+            for embedding in (self._scale, self._offset)
+        )
+        return self._norm(inputs, training=training) * scale + offset
+
+    def compute_output_shape(self, inputs_shape, labels_shape):
+        return inputs_shape
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "synchronized": self.synchronized,
+        }
+
+
+@keras.saving.register_keras_serializable(package="trainer")
+class MinibatchDeviation(keras.layers.Layer):
+    """Adds a feature map of how much a group's examples differ (Karras et al., 2018, section 3).
+
+    The deviation of each feature over a group, averaged over the features, as one more channel.
+    Groups are neighbours in the batch, as in StyleGAN2: they do not mix real and fake examples, and
+    do not depend on how many replicas share the batch.
+
+    Args:
+      group_size: At least 2; it must divide the share of each replica.
+    """
+
+    def __init__(self, group_size: int = 4, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.group_size = group_size
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        batch, *place = inputs.shape
+        if batch is None:  # a symbolic call, when a model is built
+            return tf.concat([inputs, inputs[..., :1]], axis=-1)
+        if self.group_size < 2 or batch % self.group_size:
+            raise TrainerError(
+                f"MinibatchDeviation.group_size={self.group_size} must be at least 2 and divide a "
+                f"replica's batch, {batch} here; choose another one, or another train.batch_size"
+            )
+        groups = tf.reshape(inputs, [-1, self.group_size, *place])
+        # The root's own gradient is infinite where a group's examples are the same.
+        deviation = tf.sqrt(tf.math.reduce_variance(groups, axis=1) + 1e-8)
+        mean = tf.reduce_mean(deviation, axis=[*range(1, len(place) + 1)])
+        shape = [batch, *place[:-1], 1]
+        channel = tf.reshape(tf.repeat(mean, self.group_size), [-1, *[1] * len(place)])
+        return tf.concat([inputs, tf.broadcast_to(channel, shape)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + 1)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "group_size": self.group_size}
+
+
+@keras.saving.register_keras_serializable(package="trainer")
 class Dropout(keras.layers.Layer):
     """Dropout (Srivastava et al., 2014) with one independent mask for each example.
 
@@ -73,21 +205,25 @@ class Dropout(keras.layers.Layer):
     Args:
       rate: 0 <= rate < 1.
       negative_slope: Of a LeakyReLU before it, which is faster in one layer; 1 for none.
+      always: Whether it drops in inference mode too: noise for a generator (Isola et al., 2017).
 
     Raises:
       ValueError: for a rate outside that range.
     """
 
-    def __init__(self, rate: float, *, negative_slope: float = 1.0, **kwargs) -> None:
+    def __init__(
+        self, rate: float, *, negative_slope: float = 1.0, always: bool = False, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"dropout rate {rate} is not in [0, 1)")
         self.rate = rate
         self.negative_slope = negative_slope
+        self.always = always
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         threshold = round(self.rate * 2**16)
-        if training and threshold:
+        if (training or self.always) and threshold:
             keys = random.next_keys(self.name)
             return kernels.drop(inputs, keys, threshold, self.negative_slope)
         return inputs if self.negative_slope == 1 else tf.nn.leaky_relu(inputs, self.negative_slope)
@@ -100,4 +236,17 @@ class Dropout(keras.layers.Layer):
             **super().get_config(),
             "rate": self.rate,
             "negative_slope": self.negative_slope,
+            "always": self.always,
         }
+
+
+def project(
+    features: keras.KerasTensor,
+    labels: keras.KerasTensor,
+    num_classes: int,
+    spectral: bool = False,
+) -> keras.KerasTensor:
+    """Features [B, D], labels int32 [B] -> logits [B, 1] (Miyato and Koyama, 2018, equation 3)."""
+    of_class = keras.layers.Embedding(num_classes, features.shape[-1], "glorot_uniform")(labels)
+    product = keras.layers.Dot(axes=1)([features, of_class])
+    return keras.layers.Add()([Dense(1, spectral=spectral)(features), product])

@@ -103,14 +103,14 @@ def lower(trainer: GanTrainer) -> Program:
       TrainerError: naming the operation that has no place on a TPU, and the line that made it.
     """
     signature = (
-        tf.TensorSpec([trainer.batch_size], tf.int32),
+        tf.TensorSpec([trainer.order.batch_size], tf.int32),
         tf.TensorSpec([], tf.int64),
     )
 
     @tf.function(jit_compile=True, autograph=False)
     def step(order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         with _Replica(trainer.strategy, 0):
-            return trainer.replica_step(trainer.images, order, number)
+            return trainer.replica_step(trainer.data, order, number)
 
     concrete = step.get_concrete_function(*signature)
     graph = concrete.graph

@@ -1,0 +1,93 @@
+"""The article's pair with labels: embedded, judged by projection, or classified."""
+
+from __future__ import annotations
+
+import keras
+
+from trainer.models import article, layers
+from trainer.models.article import Shape
+
+EMBEDDING = 10
+"""Numbers that a label becomes: few, as ganhacks advises (hack 16)."""
+
+
+def _apply(parts: list[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in parts:
+        x = layer(x)
+    return x
+
+
+def _labels() -> keras.KerasTensor:
+    return keras.Input([], dtype="int32", name="labels")
+
+
+def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
+    """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
+
+    The article's generator, whose batch normalisation has a scale and an offset of each class.
+    """
+    height, width = layers.quarter_size(image_shape)
+    latents, labels = keras.Input([latent_dim], name="latents"), _labels()
+    x = keras.layers.Dense(height * width * 128, activation=layers.leaky_relu())(latents)
+    x = keras.layers.Reshape((height, width, 128))(x)
+    x = layers.ConditionalBatchNormalization(num_classes)(x, labels)
+    x = layers.Conv2DTranspose(64, kernel_size=4, strides=2, activation=layers.leaky_relu())(x)
+    x = layers.ConditionalBatchNormalization(num_classes)(x, labels)
+    x = layers.Conv2DTranspose(image_shape[-1], kernel_size=4, strides=2, activation="tanh")(x)
+    return keras.Model([latents, labels], x, name="generator")
+
+
+def embedding_generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
+    """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
+
+    The article's generator of a latent and its label's embedding, side by side.
+    """
+    latents, labels = keras.Input([latent_dim], name="latents"), _labels()
+    embedded = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
+    x = keras.layers.Concatenate()([latents, embedded])
+    x = _apply(article.generator_layers(image_shape), x)
+    return keras.Model([latents, labels], x, name="generator")
+
+
+def embedding_discriminator(
+    *, image_shape: Shape, num_classes: int, dropout: float = 0.4
+) -> keras.Model:
+    """Images [B, H, W, C] in [-1, 1] and labels int32 [B] -> logits [B, 1].
+
+    The article's discriminator, to which a label's embedding, spread over the image's size, is one
+    more channel (ganhacks, hack 16).
+    """
+    height, width, _ = image_shape
+    images, labels = keras.Input(image_shape, name="images"), _labels()
+    x = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
+    x = keras.layers.Reshape((height, width, 1))(keras.layers.Dense(height * width)(x))
+    x = keras.layers.Concatenate()([images, x])
+    x = _apply([*article.feature_layers(dropout=dropout), keras.layers.Dense(1)], x)
+    return keras.Model([images, labels], x, name="discriminator")
+
+
+def projection_discriminator(
+    *, image_shape: Shape, num_classes: int, dropout: float = 0.4
+) -> keras.Model:
+    """Images [B, H, W, C] in [-1, 1] and labels int32 [B] -> logits [B, 1].
+
+    The article's discriminator, plus the product of its features with a vector of the label's class
+    (Miyato and Koyama, 2018, equation 3).
+    """
+    images, labels = keras.Input(image_shape, name="images"), _labels()
+    x = _apply(article.feature_layers(dropout=dropout), images)
+    logits = layers.project(x, labels, num_classes)
+    return keras.Model([images, labels], logits, name="discriminator")
+
+
+def auxiliary_discriminator(
+    *, image_shape: Shape, num_classes: int, dropout: float = 0.4
+) -> keras.Model:
+    """Images [B, H, W, C] in [-1, 1] -> logits [B, 1] and class logits [B, num_classes].
+
+    The article's discriminator with an auxiliary classifier (Odena et al., 2017).
+    """
+    images = keras.Input(image_shape, name="images")
+    x = _apply(article.feature_layers(dropout=dropout), images)
+    outputs = [keras.layers.Dense(1)(x), keras.layers.Dense(num_classes)(x)]
+    return keras.Model(images, outputs, name="discriminator")
