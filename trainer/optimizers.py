@@ -29,7 +29,7 @@ def adam(
       weight_decay: The share of each weight, times the learning rate, that a step takes off it
         (AdamW: Loshchilov and Hutter, 2019); None for none.
     """
-    return _Adam(
+    return ScheduledAdam(
         _Rate.of(learning_rate),
         beta_1=beta_1,
         beta_2=beta_2,
@@ -67,7 +67,7 @@ class _Rate(keras.optimizers.schedules.LearningRateSchedule):
         return self._schedule(tf.convert_to_tensor(step))
 
 
-class _Adam(keras.optimizers.Adam):
+class ScheduledAdam(keras.optimizers.Adam):
     """Keras's Adam, whose beta_2 may be a schedule."""
 
     def update_step(self, gradient, variable, learning_rate) -> None:
