@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer import random
 from trainer.errors import TrainerError
-from trainer.models import article, chatgpt, layers
+from trainer.models import article, chatgpt, conditional, layers, residual
 
 SHAPE = (28, 28, 1)
 
@@ -108,3 +108,61 @@ def test_colour_and_other_sizes(build):
 def test_a_size_that_does_not_fit_is_refused(build):
     with pytest.raises(TrainerError, match="30x28 .* multiples of 4"):
         build(latent_dim=8, image_shape=(30, 28, 1))
+
+
+CONDITIONAL_GENERATORS = [
+    conditional.generator,
+    conditional.embedding_generator,
+    residual.generator,
+]
+CONDITIONAL_DISCRIMINATORS = [
+    conditional.embedding_discriminator,
+    conditional.projection_discriminator,
+    conditional.auxiliary_discriminator,
+    residual.discriminator,
+]
+SIZES = [(28, 28, 1), (32, 32, 3)]
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("build", CONDITIONAL_GENERATORS)
+def test_a_conditional_generator_knows_its_label(build, shape):
+    model = build(latent_dim=50, image_shape=shape, num_classes=3)
+    latents = random.normal(random.example_keys(0, "test", 0, tf.zeros([6], tf.int32)), [50])
+    for scale in (v for v in model.trainable_variables if "embedding" in v.path):
+        scale.assign_add(tf.random.stateless_normal(scale.shape, [0, 0]))
+    images = model([latents, tf.constant([0, 1, 2, 0, 1, 2])], training=False).numpy()
+    assert images.shape == (6, *shape) and np.abs(images).max() <= 1
+    np.testing.assert_allclose(images[:3], images[3:], atol=1e-5)
+    assert min(np.abs(images[0] - images[i]).max() for i in (1, 2)) > 1e-3
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("build", CONDITIONAL_DISCRIMINATORS)
+def test_a_conditional_discriminator(build, shape):
+    model = build(image_shape=shape, num_classes=3)
+    keys = random.example_keys(0, "test", 0, tf.zeros([6], tf.int32))
+    images = tf.reshape(random.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])
+    if build is conditional.auxiliary_discriminator:
+        logits, class_logits = model(images, training=False)
+        assert (logits.shape, class_logits.shape) == ((6, 1), (6, 3))
+        return
+    logits = model([images, tf.constant([0, 1, 2, 0, 1, 2])], training=False).numpy()
+    assert logits.shape == (6, 1)
+    np.testing.assert_allclose(logits[:3], logits[3:], atol=1e-5)
+    assert len(np.unique(logits[:3].round(6))) == 3
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_residual_pair(depth, shape):
+    generator = residual.generator(latent_dim=50, image_shape=shape, depth=depth, width=8)
+    discriminator = residual.discriminator(
+        image_shape=shape, depth=depth, width=8, spectral=True, group_size=2
+    )
+    blocks = [y for y in generator.layers if isinstance(y, keras.layers.Add)]
+    assert len(blocks) == 2 * depth - 1
+    keys = random.example_keys(0, "test", 0, tf.range(4))
+    images = generator(random.normal(keys, [50]), training=True)
+    assert images.shape == (4, *shape) and np.abs(images).max() <= 1
+    assert discriminator(images, training=True).shape == (4, 1)
