@@ -41,6 +41,7 @@ setup(
         "tensorboard>=2.20,<2.22",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tensorflow-metadata>=1.17.3,<1.18",  # 1.21 needs protobuf 6.31 without declaring it
+        "threadpoolctl>=3.1,<4",
         "tqdm>=4.66.5,<5",
     ],
     extras_require={

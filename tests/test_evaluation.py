@@ -122,6 +122,7 @@ def test_more_damage_reads_worse(see, halves, damage):
     coverage = [card["coverage"] for card in cards]
     assert coverage == sorted(coverage, reverse=True), coverage
     if damage is without_classes:
+        assert [card["modes"] for card in cards] == [10, 8, 6, 4]
         assert cards[3]["recall"] < cards[0]["recall"] < 1
         divergence = [card["class_kl"] for card in cards]
         assert divergence == sorted(divergence) and divergence[0] < divergence[1] / 3

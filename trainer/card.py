@@ -51,7 +51,8 @@ TITLES = {
     "density": ("Density", "↑"),
     "coverage": ("Coverage", "↑"),
     "confident": (f"Share of confidence {classes.CONFIDENT} or more", "↑"),
-    "class_kl": ("KL of the class histogram", "↓"),
+    "modes": ("Classes generated", "↑"),
+    "class_kl": ("Reverse KL of the class histogram", "↓"),
     "nearest_train": ("Distance to nearest training image, median", "≈"),
     "memorised": ("Share nearer to training than 99 % of test images", "≈"),
 }
@@ -130,15 +131,15 @@ def number(value: float) -> str:
 
 def measure(fake: View, real: View) -> dict[str, Estimate | float]:
     """The metrics of `fake` against `real`, those of closeness to training images aside."""
+    counts = classes.histogram(fake.logits)
     return {
         "fid": frechet_distance(real.features, fake.features),
         "kid": kernel_distance(real.features, fake.features),
         "classifier_score": classes.classifier_score(fake.logits),
         **manifold(real.features, fake.features)._asdict(),
         "confident": float((classes.confidence(fake.logits) >= classes.CONFIDENT).mean()),
-        "class_kl": classes.divergence(
-            classes.histogram(fake.logits), classes.histogram(real.logits)
-        ),
+        "modes": float(classes.modes(counts)),
+        "class_kl": classes.divergence(counts, classes.histogram(real.logits)),
     }
 
 

@@ -31,6 +31,19 @@ def test_histograms_count_every_sample():
     assert counts.sum() == 2 and counts[10] == 1 and counts[19] == 1
 
 
+def test_modes_are_the_classes_that_have_a_sample():
+    assert classes.modes(np.array([3, 0, 1, 0])) == 2
+    logits = np.repeat(np.eye(1000)[[7, 7, 400, 999]], 3, axis=0)
+    assert classes.modes(classes.histogram(logits)) == 3
+
+
+def test_divergence_of_one_class_among_equally_many_of_each():
+    """log K of K classes, whatever is added to each."""
+    counts = np.zeros(1000)
+    counts[111] = 26_000
+    assert classes.divergence(counts, np.full(1000, 26)) == pytest.approx(np.log(1000))
+
+
 def test_divergence_by_scipys_entropy():
     counts, reference = np.array([5, 0, 15]), np.array([10, 10, 0])
     expected = stats.entropy(counts, reference + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os import PathLike
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
+from trainer.data import archives
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
 
@@ -25,6 +27,11 @@ def mnist(*, data_dir: str | None = None) -> Dataset:
 def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
     """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 articles of clothing, 28x28 grey."""
     return from_builder("fashion_mnist", data_dir=data_dir, num_train=60_000)
+
+
+def cifar10(*, data_dir: str | None = None) -> Dataset:
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs of ten things, 32x32 RGB."""
+    return from_builder("cifar10", data_dir=data_dir, num_train=50_000)
 
 
 def from_builder(
@@ -79,18 +86,39 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
     """Downloads and prepares, after a probe: TFDS alone retries for minutes when offline.
 
     Raises:
-      TrainerError: if the source cannot be reached, naming both remedies.
+      TrainerError: if a source cannot be reached, naming the remedies, or another file came.
     """
-    url = getattr(builder, "URL", None)
+    by_hand = builder.data_path.parents[1] / "downloads" / "manual"  # TFDS looks there first
+    missing = {
+        url: source.filename
+        for url, source in (builder.url_infos or {}).items()
+        if not (source.filename and (by_hand / source.filename).exists())
+    }
+    url = next(iter(missing), None)
     try:
         if url:
             requests.head(url, timeout=_PROBE_SECONDS)
         builder.download_and_prepare()
     except (requests.exceptions.RequestException, tfds.download.DownloadError) as error:
-        root = builder.data_path.parents[1]
         raise TrainerError(
-            f"{builder.name} is not prepared in {root} and "
+            f"{builder.name} is not prepared in {builder.data_path.parents[1]} and "
             f"{urlsplit(url or '').netloc or 'its source'} cannot be reached: run once on a "
-            "connected machine, or prepare it from IDX archives with `python "
-            f"scripts/prepare_data.py --dataset={builder.name} --archives=DIR --data_dir={root}`"
+            f"connected machine, or {_remedy(builder, by_hand, missing)}"
         ) from error
+    except tfds.download.download_manager.NonMatchingChecksumError as error:
+        what = str(error).splitlines()[0].rstrip(":")
+        raise TrainerError(f"{builder.name}: {what}: remove it and fetch it again") from error
+
+
+def _remedy(
+    builder: tfds.core.DatasetBuilder, by_hand: PathLike, missing: dict[str, str | None]
+) -> str:
+    """What to do on a machine that cannot download."""
+    if builder.name in archives.DATASETS:
+        return (
+            "prepare it from IDX archives with `python scripts/prepare_data.py "
+            f"--dataset={builder.name} --archives=DIR --data_dir={builder.data_path.parents[1]}`"
+        )
+    if missing and all(missing.values()):
+        return f"put {' and '.join(missing)} into {by_hand}"
+    return f"copy {builder.data_path} from one"

@@ -24,8 +24,17 @@ def histogram(logits: np.ndarray) -> np.ndarray:
     return np.bincount(logits.argmax(axis=1), minlength=logits.shape[1])
 
 
+def modes(counts: np.ndarray) -> int:
+    """How many classes have a sample that they are the most probable for (Metz et al., 2017)."""
+    return int(np.count_nonzero(counts))
+
+
 def divergence(counts: np.ndarray, reference: np.ndarray) -> float:
-    """KL(counts || reference), in nats; one is added to each reference count to keep it finite."""
+    """KL(counts || reference), in nats; one is added to each reference count to keep it finite.
+
+    Of generated counts against real ones it is the "reverse KL" of the literature on mode collapse
+    (Metz et al., 2017; Srivastava et al., 2017).
+    """
     p, q = counts / counts.sum(), (reference + 1) / (reference + 1).sum()
     return float(rel_entr(p, q).sum())
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_chunked
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 PRECISION_K = 3
 """As in Kynkäänniemi et al."""
 DENSITY_K = 5
 """As in Naeem et al."""
+_BLOCK = 500  # queries at a time
 
 
 class Manifold(NamedTuple):
@@ -73,7 +74,17 @@ class Nearest(NamedTuple):
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> Nearest:
-    """uint8 [N, H, W, C], uint8 [M, H, W, C] -> for each query, its nearest reference in pixels."""
-    flat = [x.reshape(len(x), -1).astype(np.float32) / 255 for x in (queries, references)]
-    index, distance = pairwise_distances_argmin_min(*flat)
-    return Nearest(distance / np.sqrt(flat[0].shape[1]), index)
+    """uint8 [N, H, W, C], uint8 [M, H, W, C] -> for each query, its nearest reference in pixels.
+
+    Which one is decided in float32, by |y|^2 / 2 - x.y: scikit-learn computes in float64, which
+    takes 1.5 to 2 times as long. The distance to it has no such cancellation.
+    """
+    x, y = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (queries, references))
+    half = np.einsum("ij,ij->i", y, y) / 2
+    index = np.empty(len(x), int)
+    distance = np.empty(len(x), np.float32)
+    for start in range(0, len(x), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        index[rows] = (half - x[rows] @ y.T).argmin(axis=1)
+        distance[rows] = np.sqrt(np.square(x[rows] - y[index[rows]]).mean(axis=1))
+    return Nearest(distance, index)

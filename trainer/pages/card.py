@@ -19,6 +19,8 @@ TEMPLATES = jinja2.Environment(
     trim_blocks=True,
 )
 
+_MOST_BARS = 50  # pairs of them, in a chart of that width
+
 # What a page shows of a run's scalars: title of the axis, and names of TensorBoard tags.
 TRAINING_CURVES = {
     "loss": ("loss/discriminator", "loss/generator"),
@@ -45,7 +47,7 @@ def render(
     """
     pairs = np.concatenate([np.concatenate(list(half), axis=1) for half in np.split(closest, 2)])
     grid = image_grid(samples)
-    class_names = [str(i) for i in range(len(card.class_counts))]
+    confidence = {"samples": card.confidence_counts, "test": card.confidence_counts_real}
     bins = [f"{i / 20:g}" for i in range(20)]
     return TEMPLATES.get_template("card.html").render(
         style=style(),
@@ -56,10 +58,8 @@ def render(
         closest=charts.picture(pairs),
         closest_width=3 * pairs.shape[1],
         metrics=[_row(name, card.metrics[name]) for name in TITLES],
-        classes=_svg_bars(card.class_counts, card.class_counts_real, class_names, "class"),
-        confidence=_svg_bars(
-            card.confidence_counts, card.confidence_counts_real, bins, "confidence, from"
-        ),
+        classes=markupsafe.Markup(_classes(card)),
+        confidence=markupsafe.Markup(charts.bars(confidence, bins, "confidence, from")),
         curves=_training(scalars),
     )
 
@@ -83,8 +83,11 @@ def _row(name: str, metric: Metric) -> dict[str, str]:
     }
 
 
-def _svg_bars(samples, real, labels, title) -> markupsafe.Markup:
-    return markupsafe.Markup(charts.bars({"samples": samples, "test": real}, labels, title))
+def _classes(card: Card) -> str:
+    counts = {"samples": card.class_counts, "test": card.class_counts_real}
+    if len(card.class_counts) > _MOST_BARS:
+        return charts.ranked(counts, "class, each series' most frequent first")
+    return charts.bars(counts, [str(i) for i in range(len(card.class_counts))], "class")
 
 
 def _training(scalars: Mapping[str, charts.Curve]) -> list[markupsafe.Markup]:

@@ -35,6 +35,16 @@ def bars(counts: Mapping[str, Sequence[float]], labels: Sequence[str], x_title: 
     return _svg(figure)
 
 
+def ranked(counts: Mapping[str, Sequence[float]], x_title: str) -> str:
+    """Shares of too many labels for `bars`, each series from its largest to its least -> SVG."""
+    figure, axes = _figure(x_title, "share")
+    for name, values in counts.items():
+        shares = np.sort(values)[::-1] / max(sum(values), 1)
+        axes.stairs(shares, label=name)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
 def curves(lines: Mapping[str, Sequence[Curve]], x_title: str, y_title: str) -> str:
     """Lines of one name share a colour, and an entry of the legend -> SVG."""
     figure, axes = _figure(x_title, y_title)
