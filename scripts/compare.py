@@ -23,6 +23,7 @@ GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The base config, and overl
 VS = flags.DEFINE_multi_string("vs", [], "A rival's overlays, comma-separated. Repeatable.")
 GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding for all. Repeatable.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each, with the seeds 0, 1, ...", lower_bound=1)
+PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs at a time.", lower_bound=1)
 OUTPUT = flags.DEFINE_string("output", "report", "Directory of the runs and the report.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
 
@@ -52,12 +53,10 @@ def _compare(output: str, seeds: range) -> int:
     extra = [f"--gin_param={binding}" for binding in GIN_PARAM.value]
     if DATA_DIR.value:
         extra.append(f"--data_dir={DATA_DIR.value}")
-    for seed in seeds:
-        for variant in variants:
-            code = comparison.run(variant, seed, output, extra)
-            if code:
-                print("Not finished. The same command goes on from here.", file=sys.stderr)
-                return code
+    pairs = [(variant, seed) for seed in seeds for variant in variants]
+    if code := comparison.Runs(output, extra, PARALLEL.value)(pairs):
+        print("Not finished. The same command goes on from here.", file=sys.stderr)
+        return code
     results = comparison.collect(variants, seeds, output)
     table = comparison.markdown(results)
     storage.write_file(f"{output}/table.md", table + "\n")

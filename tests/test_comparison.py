@@ -56,8 +56,22 @@ def test_seeds_that_cannot_tell_say_so():
 
 def test_the_table_has_mean_deviation_and_floor():
     table = comparison.markdown([result("a", 1, 2, 3), result("b", 5, 5, 5)]).splitlines()
-    assert table[0] == "| | a | b | real images |"
+    assert table[0] == "|  | a | b | real images |"
     assert table[2] == f"| FID ↓ | 2 ± {np.std([1, 2, 3], ddof=1):.3g} | 5 ± 0 | 0.1 |"
+
+
+def test_more_than_a_few_configs_have_a_row_each_the_best_first():
+    found = [result(name, *fids) for name, *fids in (("a", 4, 5, 6), *_RIVALS)]
+    header, rows = comparison.table(found)
+    assert header[1] == "FID ↓" and {len(row) for row in rows} == {len(header)}
+    assert [row[0] for row in rows] == ["c", "e", "a (baseline)", "b", "d", "real images"]
+    assert rows[0][-2] == "0.40" and rows[2][-2:] == ["1.00", ""]
+    expected = stats.ttest_ind([1, 2, 3], [4, 5, 6], equal_var=False).pvalue
+    assert rows[0][-1] == f"{expected:.2g}"
+    assert comparison.markdown(found).count("\n") == len(rows) + 1
+
+
+_RIVALS = (("b", 7, 7, 8), ("c", 1, 2, 3), ("d", 9, 9, 9.5), ("e", 4, 4, 5))
 
 
 def write(output, variant, seed, card):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +23,9 @@ from trainer.card import TITLES, Card, number
 from trainer.errors import TrainerError
 
 _DONE = "compared.json"
+_FEW = 4  # configs that a table has a column each for
+_RANKED = ("fid", "precision", "recall", "coverage", "confident", "class_kl")
+"""What a table says of more configs than that."""
 
 
 @dataclass(frozen=True)
@@ -78,32 +84,85 @@ def model_dir(output: str, variant: Variant, seed: int) -> str:
     return f"{output}/{variant.name}/seed_{seed}"
 
 
-def run(variant: Variant, seed: int, output: str, extra: Sequence[str]) -> int:
-    """Trains (or resumes) and evaluates one run, unless that was done already.
+class Runs:
+    """Trains and evaluates the runs of a comparison, some of them at the same time.
 
     Args:
-      variant: Its config.
-      seed: The run's seed.
       output: Local or gs:// directory of the comparison.
       extra: Further flags of trainer.main.
-
-    Returns:
-      The exit code of the first of the trainer's processes that failed, or 0.
+      parallel: How many runs at a time, at least 1; each has its own share of the cores.
     """
-    directory = model_dir(output, variant, seed)
-    flags = [f"--gin_file={name}" for name in variant.gin_files]
-    flags += [*extra, f"--gin_param=train.seed={seed}"]
-    done = f"{directory}/{_DONE}"
-    if _read_json(done) == flags and Card.load(directory):
-        print(f"{directory} is trained and evaluated already", flush=True)
+
+    def __init__(self, output: str, extra: Sequence[str], parallel: int = 1) -> None:
+        self._output = output
+        self._extra = extra
+        self._parallel = parallel
+        self._processes: set[subprocess.Popen] = set()
+        self._stopped: int | None = None
+
+    def __call__(self, pairs: Sequence[tuple[Variant, int]]) -> int:
+        """Trains (or resumes) and evaluates each variant with each seed, unless that was done.
+
+        SIGINT and SIGTERM are passed on to what runs, so that it can save; then nothing more is
+        begun.
+
+        Returns:
+          The exit code of the first of the trainer's processes that failed, or 0.
+        """
+        waiting = collections.deque(pairs)
+        failed: list[int] = []
+
+        def work(slot: int) -> None:
+            while waiting and not failed and self._stopped is None:
+                if code := self._run(*waiting.popleft(), slot):
+                    failed.append(code)
+
+        previous = {
+            number: signal.signal(number, self._pass_on)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            with concurrent.futures.ThreadPoolExecutor(self._parallel) as pool:
+                list(pool.map(work, range(self._parallel)))
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        return failed[0] if failed else 0
+
+    def _run(self, variant: Variant, seed: int, slot: int) -> int:
+        directory = model_dir(self._output, variant, seed)
+        flags = [f"--gin_file={name}" for name in variant.gin_files]
+        flags += [*self._extra, f"--gin_param=train.seed={seed}"]
+        done = f"{directory}/{_DONE}"
+        if _read_json(done) == flags and Card.load(directory):
+            print(f"{directory} is trained and evaluated already", flush=True)
+            return 0
+        for mode in ("train", "evaluate"):
+            print(f"{variant.name}, seed {seed}: {mode}", flush=True)
+            command = [sys.executable, "-m", "trainer.main", f"--mode={mode}", *flags]
+            if code := self._supervise([*command, f"--model_dir={directory}"], slot):
+                return code
+        storage.write_file(done, json.dumps(flags))
         return 0
-    for mode in ("train", "evaluate"):
-        print(f"{variant.name}, seed {seed}: {mode}", flush=True)
-        command = [sys.executable, "-m", "trainer.main", f"--mode={mode}", *flags]
-        if code := _supervise([*command, f"--model_dir={directory}"]):
-            return code
-    storage.write_file(done, json.dumps(flags))
-    return 0
+
+    def _supervise(self, command: Sequence[str], slot: int) -> int:
+        """The exit code of a command."""
+        # In a session of its own: otherwise a terminal's Ctrl-C would reach it twice.
+        process = subprocess.Popen(command, start_new_session=True)
+        if self._parallel > 1:
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(process.pid, cores[slot :: self._parallel] or cores)
+        self._processes.add(process)
+        if self._stopped is not None:  # while it was being started
+            process.send_signal(self._stopped)
+        code = process.wait()
+        self._processes.discard(process)
+        return code if code >= 0 else 128 - code
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        self._stopped = number
+        for process in tuple(self._processes):
+            process.send_signal(number)
 
 
 def _read_json(path: str) -> object:
@@ -112,22 +171,6 @@ def _read_json(path: str) -> object:
         return None
     with tf.io.gfile.GFile(path) as file:
         return json.load(file)
-
-
-def _supervise(command: Sequence[str]) -> int:
-    """The exit code of a command to which SIGINT and SIGTERM are passed on, so that it can save."""
-    # In a session of its own: otherwise a terminal's Ctrl-C would reach it twice.
-    process = subprocess.Popen(command, start_new_session=True)
-    previous = {
-        number: signal.signal(number, lambda number, frame: process.send_signal(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        code = process.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
 
 
 def collect(found: Sequence[Variant], seeds: Sequence[int], output: str) -> list[Result]:
@@ -174,32 +217,56 @@ def verdict(baseline: Result, rival: Result, metric: str = "fid") -> str:
     return f"{better.variant.name} is better: {names} ({shown})."
 
 
-class Row(NamedTuple):
-    """One metric of a comparison, as text."""
+class Table(NamedTuple):
+    """A comparison as text."""
 
-    title: str
-    values: list[str]
-    """Mean and standard deviation over the seeds, of each result."""
-    real: str
-    """What real images read."""
+    header: list[str]
+    rows: list[list[str]]
 
 
-def rows(results: Sequence[Result]) -> list[Row]:
-    """The table of all metrics."""
+def table(results: Sequence[Result]) -> Table:
+    """All metrics, a column a config; of more than a few configs a row each, the best first.
+
+    Values are means and standard deviations over the seeds.
+    """
+    return _by_metric(results) if len(results) <= _FEW else _by_config(results)
+
+
+def _by_metric(results: Sequence[Result]) -> Table:
     real = results[0].cards[0].metrics
-    return [
-        Row(
-            f"{title} {reading}",
-            [result.mean_and_deviation(metric) for result in results],
-            number(real[metric].real),
-        )
-        for metric, (title, reading) in TITLES.items()
-    ]
+    return Table(
+        ["", *(result.variant.name for result in results), "real images"],
+        [
+            [
+                f"{title} {reading}",
+                *(result.mean_and_deviation(metric) for result in results),
+                number(real[metric].real),
+            ]
+            for metric, (title, reading) in TITLES.items()
+        ],
+    )
+
+
+def _by_config(results: Sequence[Result]) -> Table:
+    baseline = results[0]
+    ours = baseline.values("fid")
+    rows = []
+    for result in sorted(results, key=lambda result: result.values("fid").mean()):
+        theirs = result.values("fid")
+        chance = ""
+        if result is not baseline and len(ours) > 1:
+            chance = f"{stats.ttest_ind(theirs, ours, equal_var=False).pvalue:.2g}"
+        name = f"{result.variant.name} (baseline)" if result is baseline else result.variant.name
+        values = [result.mean_and_deviation(metric) for metric in _RANKED]
+        rows.append([name, *values, f"{theirs.mean() / ours.mean():.2f}", chance])
+    real = [number(baseline.cards[0].metrics[metric].real) for metric in _RANKED]
+    titles = [" ".join(TITLES[metric]) for metric in _RANKED]
+    header = ["", *titles, "FID, share of the baseline's", "p (Welch's t-test of FID)"]
+    return Table(header, [*rows, ["real images", *real, "", ""]])
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table of all metrics as Markdown."""
-    names = [result.variant.name for result in results]
-    lines = [f"| | {' | '.join(names)} | real images |", "| --- |" + " --- |" * (len(names) + 1)]
-    lines += [f"| {row.title} | {' | '.join(row.values)} | {row.real} |" for row in rows(results)]
-    return "\n".join(lines)
+    """The table as Markdown."""
+    header, rows = table(results)
+    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
+    return "\n".join([lines[0], "| --- " * len(header) + "|", *lines[1:]])

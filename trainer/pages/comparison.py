@@ -38,9 +38,9 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
         command=command,
         card=baseline.cards[0],
         seeds=seeds,
-        names=list(scalars),
+        title=" or ".join(scalars) + "?" if len(scalars) < 5 else "Which is better?",
         verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
-        metrics=comparison.rows(results),
+        table=comparison.table(results),
         grids=[
             (seed, [_samples(output, result, i, seed) for result in results])
             for i, seed in enumerate(seeds)
