@@ -29,7 +29,7 @@ LAYERS = [
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
     | {"trainer.augment"},
-    {"trainer.schedules"},
+    {"trainer.schedules", "trainer.latents"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}

@@ -12,7 +12,7 @@ from trainer import losses, optimizers, random
 from trainer.data.pipeline import normalise
 from trainer.errors import TrainerError
 from trainer.gan import METRICS, GanTrainer
-from trainer.models import article
+from trainer.models import article, conditional
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), dtype=np.uint8)
 
@@ -138,6 +138,27 @@ def test_every_variable_is_in_the_checkpoint_once(one_replica):
     assert set(trainer.checkpoint_items) >= {"step", "generator", "discriminator"}
 
 
+def test_an_embeddings_gradient_is_summed_over_equal_labels(make_strategy):
+    """A step of plain descent at rate 1 is the gradient, so both have the same norm."""
+    sgd = functools.partial(optimizers.sgd, learning_rate=1.0)
+    trainer = make_trainer(
+        make_strategy(1),
+        generator=conditional.embedding_generator,
+        discriminator=conditional.projection_discriminator,
+        labels=np.arange(100, dtype=np.int32) % 3,
+        num_classes=3,
+        generator_optimizer=sgd,
+        discriminator_optimizer=sgd,
+    )
+    models = {"generator": trainer.generator, "discriminator": trainer.discriminator}
+    before = {k: [v.numpy() for v in m.trainable_variables] for k, m in models.items()}
+    metrics = trainer.train(1)
+    for name, model in models.items():
+        steps = zip(model.trainable_variables, before[name], strict=True)
+        norm = np.sqrt(sum(np.square(v.numpy() - old).sum() for v, old in steps))
+        assert metrics[f"gradient_norm/{name}"] == pytest.approx(norm, rel=1e-3)
+
+
 def test_nothing_is_traced_after_the_first_call(make_strategy):
     traces = []
     inner = losses.binary_cross_entropy()
@@ -213,6 +234,19 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
     [
         ({"seed": -1}, r"train\.seed=-1 is not in"),
         ({"batch_size": 101}, "more than the dataset's 100 examples"),
+        ({"batch_size": 52, "discriminator_steps": 2}, "=104 is more than the dataset's 100"),
+        (
+            {"generator": functools.partial(conditional.generator, num_classes=10)},
+            "this generator knows labels, and train.conditional=False",
+        ),
+        (
+            {"discriminator": conditional.projection_discriminator},
+            "train.conditional=False, but projection_discriminator needs num_classes",
+        ),
+        (
+            {"labels": np.zeros(100, np.int32), "num_classes": 10},
+            "train.conditional=True, but generator does not take num_classes",
+        ),
         (
             {"discriminator": lambda image_shape: _model(image_shape, keras.layers.LeakyReLU())},
             r"returns \(28, 28, 1\) .* need \(1,\)",

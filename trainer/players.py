@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from trainer import averaging, random
+from trainer.errors import TrainerError
 from trainer.kernels import using
 from trainer.models.checks import check_models
 from trainer.optimizers import for_reduced_gradients
@@ -100,6 +102,8 @@ def build(
     Raises:
       TrainerError: if the models do not fit each other or the images.
     """
+    for constructor in (generator, discriminator):
+        _check_conditional(constructor, num_classes is not None)
     given = {"image_shape": image_shape} | ({"num_classes": num_classes} if num_classes else {})
     another = functools.partial(generator, latent_dim=latent_dim, **given)
     models = another(), discriminator(**given)
@@ -113,3 +117,14 @@ def build(
         sampler = another()
         averaging.start(sampler, models[0])
     return Players(*models, sampler, *built, another, latent_dim, dtype, kernels)
+
+
+def _check_conditional(constructor: Callable[..., keras.Model], conditional: bool) -> None:
+    parameter = inspect.signature(constructor).parameters.get("num_classes")
+    needs = parameter is not None and parameter.default is inspect.Parameter.empty
+    if conditional and parameter is None or needs and not conditional:
+        name = getattr(constructor, "__qualname__", constructor)
+        raise TrainerError(
+            f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
+            "num_classes; set train.conditional as both models need it, as hacks/projection.gin does"
+        )

@@ -207,7 +207,9 @@ class ReplicaStep:
     ) -> tf.Tensor:
         """One optimizer step on the gradient of the whole batch; returns that gradient's norm."""
         variables = model.trainable_variables
-        gradients = sum_over_replicas(tape.gradient(loss, [v.value for v in variables]))
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        # An embedding's gradient comes as rows, some of them twice: neither a sum nor a norm.
+        gradients = sum_over_replicas([tf.convert_to_tensor(gradient) for gradient in gradients])
         optimizer.apply(gradients, variables)
         return tf.linalg.global_norm(gradients)
 

@@ -1,0 +1,33 @@
+"""Ways through latent space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def slerp(first: np.ndarray, last: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """From `first` to `last` along a great circle, where Gaussian latents lie.
+
+    White, "Sampling Generative Networks", 2016, section 2.1 (Shoemake, 1985). A straight line
+    would pass nearer to the origin than any latent that the generator was trained on.
+
+    Args:
+      first: [..., Z].
+      last: [..., Z].
+      place: [...], 0 for `first` and 1 for `last`.
+
+    Returns:
+      [..., Z].
+    """
+    place = np.asarray(place)[..., np.newaxis]
+    norms = np.linalg.norm(first, axis=-1), np.linalg.norm(last, axis=-1)
+    cosine = np.sum(first * last, axis=-1) / (norms[0] * norms[1])
+    angle = np.arccos(np.clip(cosine, -1, 1))[..., np.newaxis]
+    # Where both point the same way, or opposite ways, there is no one circle: a straight line.
+    straight = np.sin(angle) < 1e-6
+    sine = np.where(straight, 1.0, np.sin(angle))
+    weights = (
+        np.where(straight, 1 - place, np.sin((1 - place) * angle) / sine),
+        np.where(straight, place, np.sin(place * angle) / sine),
+    )
+    return weights[0] * first + weights[1] * last
