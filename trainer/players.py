@@ -122,9 +122,9 @@ def build(
 def _check_conditional(constructor: Callable[..., keras.Model], conditional: bool) -> None:
     parameter = inspect.signature(constructor).parameters.get("num_classes")
     needs = parameter is not None and parameter.default is inspect.Parameter.empty
-    if conditional and parameter is None or needs and not conditional:
+    if needs if not conditional else parameter is None:
         name = getattr(constructor, "__qualname__", constructor)
         raise TrainerError(
             f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
-            "num_classes; set train.conditional as both models need it, as hacks/projection.gin does"
+            "num_classes; set it as both models need it, as hacks/projection.gin does"
         )
