@@ -125,12 +125,28 @@ def test_evaluations_while_training(tmp_path, data_dir):
     "overlay",
     [
         *("losses/wasserstein_gp.gin", "losses/relativistic.gin", "hacks/soft_noisy_labels.gin"),
+        *("hacks/instance_noise.gin", "hacks/cosine_learning_rate.gin", "hacks/replay.gin"),
         "hardware/bfloat16.gin",
     ],
 )
 def test_overlays_train(tmp_path, overlay):
     out, _ = run(*DIGITS, f"--gin_file={overlay}", f"--model_dir={tmp_path}")
     assert out.startswith("Trained to step 6")
+
+
+def test_a_conditional_run_is_resumed_evaluated_and_refused_without_labels(tmp_path, data_dir):
+    conditional = (*DIGITS, "--gin_file=hacks/projection.gin")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run(*conditional, f"--model_dir={whole}")
+    run(*conditional, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
+    run(*conditional, f"--model_dir={halves}")
+    assert_same(checkpoint(halves, 6), checkpoint(whole, 6))
+    run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
+    assert sum(Card.load(str(whole)).class_counts) == 1500
+    line = error_line(
+        *DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.conditional=True"
+    )
+    assert "train.conditional=True, but generator does not take num_classes" in line
 
 
 def test_the_average_is_sampled_resumed_and_named_on_the_card(tmp_path, data_dir):
