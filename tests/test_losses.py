@@ -76,3 +76,10 @@ def test_binary_cross_entropy_is_kerass_on_the_mixed_batch():
     expected = keras.losses.BinaryCrossentropy()(labels, probabilities)
     loss = losses.binary_cross_entropy().discriminator(REAL, FAKE)
     np.testing.assert_allclose(tf.reduce_mean(loss), expected, rtol=1e-5)
+
+
+def test_auxiliary_is_the_cross_entropy_of_the_class():
+    class_logits = tf.constant([[2.0, -1.0, 0.0], [0.0, 0.0, 0.0], [30.0, 0.0, 0.0]])
+    loss = losses.auxiliary(class_logits, tf.constant([0, 2, 1]))
+    assert loss.shape == [3]
+    np.testing.assert_allclose(loss, [0.1698460, 1.0986123, 30.0], atol=2e-6)
