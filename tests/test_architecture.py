@@ -17,7 +17,9 @@ ROOMS = ("trainer.data.", "trainer.models.", "trainer.metrics.")
 LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
+    {"trainer.training"},
     {"trainer.tasks"},
+    {"trainer.run"},
     {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
     {"trainer.step"},

@@ -16,7 +16,7 @@ from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 from trainer.opponents import Opponents
 from trainer.penalties import Penalty
-from trainer.tasks import Run
+from trainer.run import Run
 
 _LEAST = {
     **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),

@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, storage, tasks
+        from trainer import config, storage, tasks, training
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
             config.load(gin_files, GIN_PARAM.value)
         else:
             config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
-        task = tasks.run_training
+        task = training.run_training
         if DRY_RUN.value:
             task = tasks.print_plan
         elif MODE.value == "evaluate":
