@@ -55,8 +55,8 @@ def error_line(*arguments, code=1, **settings):
 def checkpoint(model_dir, step):
     """Every tensor of a checkpoint, by name."""
     reader = tf.train.load_checkpoint(str(Path(model_dir) / "checkpoints" / f"step-{step}"))
-    names = reader.get_variable_to_shape_map()
-    return {n: reader.get_tensor(n) for n in names if not n.startswith(("_", "save_counter"))}
+    names = [n for n in reader.get_variable_to_shape_map() if not n.startswith(("_", "save_"))]
+    return {name: np.asarray(reader.get_tensor(name)) for name in names}
 
 
 def assert_same(a, b):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from trainer import identity, strategy
+from trainer.chart import Chart
 from trainer.checkpoints import Checkpoints
 from trainer.data.dataset import DatasetSpec
+from trainer.doctor import Doctor
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 
@@ -30,6 +32,10 @@ class Run:
     keep_checkpoints: int
     evaluator: Evaluator
     evaluate_every: int
+    doctor: Doctor | None = None
+    rollbacks: int = 0
+    """How many times training may go back to health."""
+    chart: Chart = field(default_factory=Chart)
 
     @property
     def chief(self) -> bool:
@@ -40,14 +46,16 @@ class Run:
         """Steps done so far."""
         return int(self.trainer.step.numpy())
 
-    def checkpoints(self) -> Checkpoints:
+    def checkpoints(self, **more: object) -> Checkpoints:
+        """Of the trainer's state, and of `more` that training goes on from."""
         strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
-        return Checkpoints(
-            self.trainer.checkpoint_items,
-            self.model_dir,
-            keep=self.keep_checkpoints,
-            chief=self.chief,
-        )
+        items = self.trainer.checkpoint_items | more
+        return Checkpoints(items, self.model_dir, keep=self.keep_checkpoints, chief=self.chief)
+
+    def healthy(self) -> Checkpoints:
+        """The state to which a rollback goes back."""
+        items = self.trainer.checkpoint_items | {"doctor": self.chart}
+        return Checkpoints(items, self.model_dir, keep=1, chief=self.chief, name="healthy")
 
     def identity(self) -> identity.Identity:
         return identity.describe(

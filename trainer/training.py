@@ -6,15 +6,16 @@ import contextlib
 import functools
 import signal
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from trainer import actions, config, identity, lock, loop, storage, strategy, summaries, tasks
+from trainer.card import Card
+from trainer.care import Care, Relapse
 from trainer.checkpoints import Checkpoints
-from trainer.errors import LostPeerError, TrainerError
+from trainer.errors import DivergenceError, LostPeerError, TrainerError
 from trainer.run import Run
 
 # What TensorFlow's collectives raise, depending on the moment, when a process is lost.
@@ -36,7 +37,7 @@ def run_training(run: Run) -> int:
     Raises:
       TrainerError: if the run in model_dir is of another model or dataset, or training failed.
     """
-    checkpoints = run.checkpoints()
+    checkpoints = run.checkpoints(doctor=run.chart)
     with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
         if run.chief:
             tf.io.gfile.makedirs(f"{run.model_dir}/samples")
@@ -58,28 +59,24 @@ def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> i
     """From the step restored to the last, or to a signal; returns the exit code."""
     stop = actions.StopRequest()
     anyone_stops = strategy.any_process(run.trainer.strategy)
-    pace = actions.Pace(run.trainer.batch_size, run.num_steps)
+    writer = _start_writing(run, stack) if run.chief else None
+    care = Care(run, checkpoints, writer)
     watch = actions.Stopwatch()
-    sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
-    every = [
-        loop.Every(pace),
-        loop.Every(watch.timed("checkpoints", lambda *_: checkpoints.save()), run.checkpoint_every),
-    ]
-    if run.chief:
-        every += _watch(run, pace, watch, sample, stack)
-    else:
-        every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
-        if run.evaluate_every:
-            every += [loop.Every(lambda step, metrics: tasks.look(run), run.evaluate_every)]
+    every = _actions(run, checkpoints, care, watch, writer, stack)
     with stop.listening(), _last_checkpoint_named(checkpoints):
-        loop.run(
-            watch.timed("steps", run.trainer.train),
-            step=run.step,
-            last_step=run.num_steps,
-            steps_per_loop=run.steps_per_loop,
-            actions=every,
-            should_stop=lambda: anyone_stops(stop()),
-        )
+        reached = None
+        while reached is None:
+            try:
+                reached = loop.run(
+                    watch.timed("steps", run.trainer.train),
+                    step=run.step,
+                    last_step=run.num_steps,
+                    steps_per_loop=run.steps_per_loop,
+                    actions=every,
+                    should_stop=lambda: anyone_stops(stop()),
+                )
+            except (Relapse, DivergenceError) as failure:
+                care.roll_back(failure)
     logging.info("time: %s", watch)
     if run.step < run.num_steps:
         number = stop.signal or signal.SIGTERM  # of another process, which told this one
@@ -93,7 +90,72 @@ def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> i
             f"Trained to step {run.step}. Samples: {run.model_dir}/samples, checkpoints: "
             f"{run.model_dir}/checkpoints, curves: tensorboard --logdir={run.model_dir}"
         )
+        care.report()
     return 0
+
+
+def _actions(
+    run: Run,
+    checkpoints: Checkpoints,
+    care: Care,
+    watch: actions.Stopwatch,
+    writer: summaries.EventWriter | None,
+    stack: contextlib.ExitStack,
+) -> list[loop.Every]:
+    """What happens between calls. Some of it takes all processes, and some the chief's `writer`.
+
+    A checkpoint holds what the doctor knows of its step, and the doctor knows the evaluation that
+    is due there: it comes last of the three. What is not due comes after it where a run ends.
+    """
+    pace = actions.Pace(run.trainer.batch_size, run.num_steps)
+    sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
+    on_time, at_the_end = _evaluations(run, watch, writer)
+    every = [loop.Every(pace), *on_time]
+    if run.doctor:
+        every.append(loop.Every(watch.timed("doctor", care.examine), run.doctor.every))
+    save = watch.timed("checkpoints", lambda *_: checkpoints.save())
+    every.append(loop.Every(save, run.checkpoint_every))
+    if writer:
+        samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
+        progress = actions.Progress(pace, run.step, run.num_steps)
+        stack.callback(progress.close)
+        every += [
+            loop.Every(watch.timed("scalars", actions.Scalars(writer, pace))),
+            loop.Every(watch.timed("samples", samples), run.sample_every),
+            loop.Every(watch.timed("progress", progress)),
+        ]
+    else:
+        every.append(loop.Every(lambda step, metrics: sample(), run.sample_every))
+    return [*every, *at_the_end]
+
+
+def _evaluations(
+    run: Run, watch: actions.Stopwatch, writer: summaries.EventWriter | None
+) -> tuple[list[loop.Every], list[loop.Every]]:
+    """Those of the run's schedule, which the doctor gets to know, and one of where it ends."""
+
+    def evaluate() -> Card:
+        evaluation, samples = tasks.look(run)
+        if writer:
+            tasks.keep(run, writer, evaluation, samples)
+        return evaluation.card
+
+    def on_time(step: int, metrics: Mapping[str, float]) -> None:
+        if step % run.evaluate_every == 0:
+            card = evaluate()
+            run.chart.class_counts = (card.class_counts, card.class_counts_real)
+
+    def at_the_end(step: int, metrics: Mapping[str, float]) -> None:
+        if step % run.evaluate_every:
+            evaluate()
+
+    if not run.evaluate_every:
+        return [], []
+    timed = functools.partial(watch.timed, "evaluations")
+    return (
+        [loop.Every(timed(on_time), run.evaluate_every)],
+        [loop.Every(timed(at_the_end), 0)],
+    )
 
 
 def _require_one_config(distribution: tf.distribute.Strategy) -> None:
@@ -140,14 +202,8 @@ def _kept(checkpoints: Checkpoints) -> str:
     return f"Last good checkpoint: {latest}"
 
 
-def _watch(
-    run: Run,
-    pace: actions.Pace,
-    watch: actions.Stopwatch,
-    sample: Callable[[], np.ndarray],
-    stack: contextlib.ExitStack,
-) -> list[loop.Every]:
-    """What the chief alone writes: config and real images now, scalars and samples as it goes."""
+def _start_writing(run: Run, stack: contextlib.ExitStack) -> summaries.EventWriter:
+    """What the chief alone writes at the start: the config, and real images in a new run."""
     config.save(run.model_dir)
     writer = summaries.EventWriter(run.model_dir)
     stack.callback(writer.close)
@@ -156,17 +212,4 @@ def _watch(
         real = summaries.image_grid(run.real_images)
         writer.image(run.step, "real", real)
         summaries.write_png(real_path, real)
-    samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
-    progress = actions.Progress(pace, run.step, run.num_steps)
-    stack.callback(progress.close)
-    every = [
-        loop.Every(watch.timed("scalars", actions.Scalars(writer, pace))),
-        loop.Every(watch.timed("samples", samples), run.sample_every),
-        loop.Every(watch.timed("progress", progress)),
-    ]
-    if run.evaluate_every:
-        evaluate = watch.timed(
-            "evaluations", lambda step, metrics: tasks.keep(run, writer, *tasks.look(run))
-        )
-        every.append(loop.Every(evaluate, run.evaluate_every))
-    return every
+    return writer
