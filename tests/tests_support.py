@@ -59,6 +59,16 @@ def checkpoint(model_dir, step):
     return {name: np.asarray(reader.get_tensor(name)) for name in names}
 
 
+def state(trainer):
+    """Every variable of a GanTrainer's checkpoint, by name."""
+    found = {}
+    for name, item in sorted(trainer.checkpoint_items.items()):
+        variables = getattr(item, "variables", item)
+        for i, variable in enumerate(variables if isinstance(variables, list) else [variables]):
+            found[f"{name} {i}"] = variable.numpy()
+    return found
+
+
 def assert_same(a, b):
     assert a.keys() == b.keys()
     for name in a:

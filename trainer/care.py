@@ -67,7 +67,7 @@ class Care:
             self._writer.scalars(step, {f"doctor/{name}": value for name, value in signs})
             for alert in examination.alerts:
                 logging.warning("doctor: %s", alert)
-                self._writer.text(step, f"doctor/{alert.rule.name}", str(alert))
+                self._writer.text(step, f"doctor/{alert.rule.name}/alert", str(alert))
         if examination.alerts:
             self._write_journal()
             if self._can_roll_back():

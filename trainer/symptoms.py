@@ -143,7 +143,7 @@ def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
     return Rule("discriminator_wins", check, remedies)
 
 
-def gradient_explodes(*, limit: float = 100.0) -> Rule:
+def gradient_explodes(*, limit: float = 1000.0) -> Rule:
     """The norm of either player's gradient is over `limit`."""
 
     def check(signs: Signs, memory: Memory) -> Complaint | None:
