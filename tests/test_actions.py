@@ -40,6 +40,18 @@ def test_pace_leaves_the_first_call_out(clock):
     assert pace.seconds_to_go == pytest.approx(850 / (100 / 15))
 
 
+def test_pace_begins_anew_where_a_run_goes_back(clock):
+    pace = actions.Pace(batch_size=10, last_step=100, clock=clock)
+    for step in (50, 60, 20):
+        clock.now += 1
+        pace(step, METRICS)
+    assert pace.images_per_second is None and pace.seconds_to_go is None
+    clock.now += 2
+    pace(30, METRICS)
+    assert pace.images_per_second == pytest.approx(50)
+    assert pace.seconds_to_go == pytest.approx(14)
+
+
 def test_a_clock_set_back_does_no_harm(clock):
     pace = actions.Pace(batch_size=1, last_step=10, clock=clock)
     pace(1, METRICS)

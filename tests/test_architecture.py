@@ -17,8 +17,12 @@ ROOMS = ("trainer.data.", "trainer.models.", "trainer.metrics.")
 LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
+    {"trainer.training"},
     {"trainer.tasks"},
+    {"trainer.care"},
+    {"trainer.run"},
     {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
+    {"trainer.doctor"},
     {"trainer.gan", "trainer.actions", "trainer.evaluation"},
     {"trainer.step"},
     {"trainer.opponents"},
@@ -28,7 +32,7 @@ LAYERS = [
     {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
-    | {"trainer.augment"},
+    | {"trainer.augment", "trainer.symptoms", "trainer.chart"},
     {"trainer.schedules", "trainer.latents"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.kernels"},

@@ -73,6 +73,26 @@ def test_a_step_is_saved_once(tmp_path):
     assert data_file(tmp_path, 3).stat().st_mtime_ns == before
 
 
+def test_a_step_is_saved_again_on_demand(tmp_path):
+    saved = items()
+    checkpoints = Checkpoints(saved, str(tmp_path))
+    checkpoints.save()
+    fill(saved, 5.0)
+    checkpoints.save(again=True)
+    assert Checkpoints(fresh := items(), str(tmp_path)).restore()
+    assert all((v.numpy() == 5.0).all() for v in fresh["model"].variables)
+
+
+def test_later_steps_are_removed_or_passed_over(tmp_path):
+    checkpoints = save_at(tmp_path, [1, 9, 10])
+    fresh = items()
+    assert Checkpoints(fresh, str(tmp_path)).restore(at_most=9) and int(fresh["step"]) == 9
+    assert not Checkpoints(items(), str(tmp_path)).restore(at_most=0)
+    checkpoints.remove_after(1)
+    assert restored(tmp_path) == 1
+    assert not data_file(tmp_path, 9).exists() and not data_file(tmp_path, 10).exists()
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, damage):
     save_at(tmp_path, [1, 2])

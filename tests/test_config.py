@@ -60,7 +60,11 @@ def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
     [
         (["mnits.gin"], [], r"--gin_file=mnits\.gin is neither .*did you mean mnist\.gin"),
         (["hardware/mirored.gin"], [], "did you mean hardware/mirrored.gin"),
-        (["zzz"], [], r"choose from: cifar10\.gin, digits\.gin, fashion_mnist\.gin, fashion_mnist_best\.gin, "),
+        (
+            ["zzz"],
+            [],
+            r"choose from: cifar10\.gin, digits\.gin, fashion_mnist\.gin, fashion_mnist_best\.gin",
+        ),
         (["mnist.gin"], ["train.batch_szie=1"], "'batch_szie'.*did you mean batch_size"),
         (["mnist.gin"], ["trian.batch_size=1"], "'trian'.*did you mean train"),
         (["mnist.gin"], ["article.discriminator.dropot=1"], "did you mean dropout"),

@@ -121,6 +121,28 @@ def test_seed_changes_everything(make_strategy, one_replica):
     assert not np.allclose(trainer.latents(4), expected.latents(4))
 
 
+def test_another_stream_changes_all_but_weights_and_samples(make_strategy, one_replica):
+    expected, _ = one_replica
+    ours, again = (make_trainer(make_strategy(1)) for _ in range(2))
+    before = ours.order.indices(0, 1)
+    for trainer in (ours, again):
+        trainer.train(2)
+        trainer.use_stream(1)
+        trainer.train(2)
+    assert relative_error(weights(again), weights(ours)) == 0
+    assert relative_error(weights(ours), weights(expected)) > 1e-3
+    assert not np.array_equal(ours.order.indices(0, 1), before)
+    np.testing.assert_array_equal(ours.latents(4), expected.latents(4))
+    ours.use_stream(0)
+    np.testing.assert_array_equal(ours.order.indices(0, 1), before)
+
+
+def test_the_last_metrics_are_of_the_last_step(make_strategy, one_replica):
+    calls = make_trainer(make_strategy(1))
+    calls.train(3)
+    assert calls.train(1) == one_replica[0].last_metrics == calls.last_metrics
+
+
 def test_samples_are_in_range_and_repeatable(one_replica):
     trainer, _ = one_replica
     images = trainer.sample(trainer.latents(5))

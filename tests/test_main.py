@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -38,10 +39,11 @@ def trained(tmp_path_factory):
 
 def test_a_run_leaves_what_it_says(trained):
     model_dir, out, _ = trained
-    assert out.splitlines()[-1] == (
+    assert out.splitlines()[-2:] == [
         f"Trained to step 6. Samples: {model_dir}/samples, checkpoints: {model_dir}/checkpoints, "
-        f"curves: tensorboard --logdir={model_dir}"
-    )
+        f"curves: tensorboard --logdir={model_dir}",
+        "Doctor: no examination was due",
+    ]
     assert sorted(p.name for p in (model_dir / "samples").iterdir()) == [
         "real.png",
         "step_0000004.png",
@@ -91,6 +93,27 @@ def test_generate_reads_the_saved_config(trained, tmp_path):
     np.testing.assert_array_equal(grid, final)
 
 
+def test_interpolation_goes_from_one_sample_to_another_in_each_row(trained, tmp_path):
+    model_dir, _, _ = trained
+    plain, rows = tmp_path / "plain.png", tmp_path / "rows.png"
+    run("--mode=generate", f"--model_dir={model_dir}", f"--output={plain}")
+    run("--mode=generate", f"--model_dir={model_dir}", f"--output={rows}", "--interpolate")
+    plain, rows = (np.asarray(Image.open(path)).astype(int) for path in (plain, rows))
+    images = [
+        [
+            [grid[2 + 30 * y : 30 + 30 * y, 2 + 30 * x : 30 + 30 * x] for x in range(8)]
+            for y in range(8)
+        ]
+        for grid in (plain, rows)
+    ]
+    samples, between = images
+    for i, row in enumerate(between):
+        np.testing.assert_allclose(row[0], samples[0][i], atol=1)
+        np.testing.assert_allclose(row[-1], samples[1][i], atol=1)
+        steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(row)]
+        assert 0 < max(steps) < np.abs(row[0] - row[-1]).mean()
+
+
 def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
     model_dir, _, _ = trained
     out, _ = run("--mode=evaluate", f"--model_dir={model_dir}", f"--data_dir={data_dir}")
@@ -119,6 +142,40 @@ def test_evaluations_while_training(tmp_path, data_dir):
     # The very same when it is evaluated afterwards.
     out, _ = run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
     assert card == Card.load(str(tmp_path)), out
+
+
+def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, data_dir):
+    """A generator that learns nothing, whose grey images are all of one class."""
+    out, log = run(
+        *(*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"),
+        *("--gin_param=adam.learning_rate=0.0", "--gin_param=Evaluator.num_samples=100"),
+        *("--gin_param=train.evaluate_every=2", "--gin_param=Doctor.every=2"),
+        "--gin_param=Doctor.rules=[@symptoms.class_entropy]",
+    )
+    (line,) = [line for line in log.splitlines() if "doctor: " in line]
+    assert re.search(
+        r"doctor: class_entropy: at step 6 entropy of generated classes .* is under 0.7; try "
+        r"hacks/minibatch_deviation.gin or hacks/auxiliary_classifier.gin$",
+        line,
+    )
+    assert re.search(r"time: .*doctor \d", log)
+    (entry,) = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
+    assert (entry["step"], entry["alert"], entry["limit"]) == (6, "class_entropy", 0.7)
+    assert entry["try"] == ["hacks/minibatch_deviation.gin", "hacks/auxiliary_classifier.gin"]
+    assert out.splitlines()[-1] == (
+        f"Doctor: class_entropy at step 6. Journal: {tmp_path}/journal.jsonl"
+    )
+    curves = summaries.read_scalars(str(tmp_path))
+    assert curves["doctor/class_entropy"] == (
+        [2, 4, 6],
+        [pytest.approx(entry["value"], abs=0.1)] * 3,
+    )
+    assert {"doctor/diversity", "doctor/logits/held_out", "doctor/midtones"} <= set(curves)
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()
+    (text,) = events.Tensors("doctor/class_entropy/alert")
+    assert (
+        text.step == 6 and b"try hacks/minibatch_deviation.gin" in text.tensor_proto.string_val[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,6 +328,8 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--mode=evaluate"], "holds no checkpoint; train first"),
         (["--gin_file=digits.gin", "--gin_param=train.evaluate_every=-1"], "at least 0"),
         (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
+        (["--gin_file=digits.gin", "--gin_param=Doctor.every=0"], "Doctor.every=0 must be at"),
+        (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):

@@ -23,6 +23,11 @@ def test_golden_values_never_change():
     ]
 
 
+def test_stream_0_is_the_seeds_own_and_others_never_change():
+    assert (random.reseed(7, 0), random.reseed(7, 1)) == (7, 2538165439)
+    assert len({random.reseed(seed, stream) for seed in range(9) for stream in range(9)}) == 81
+
+
 def test_pcg4d_agrees_with_the_paper():
     """Against the listing in Jarzynski and Olano (2020), written out in Python integers."""
 

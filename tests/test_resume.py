@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 
-import keras
 import numpy as np
 import pytest
 import sklearn.datasets
 import tensorflow as tf
+from tests_support import assert_same, state
 
 from trainer import augment, losses, opponents, optimizers, penalties, schedules
 from trainer.checkpoints import Checkpoints
@@ -84,30 +84,21 @@ def make(strategy, settings):
     )
 
 
-def state(trainer):
-    for name, item in sorted(trainer.checkpoint_items.items()):
-        if isinstance(item, keras.Model):
-            item = item.variables
-        for i, variable in enumerate(item if isinstance(item, list) else [item]):
-            yield f"{name} {i}", variable.numpy()
-
-
 @pytest.mark.parametrize("settings", COMBINATIONS.values(), ids=COMBINATIONS)
 def test_a_resumed_run_ends_the_same(make_strategy, tmp_path, settings):
     whole = make(make_strategy(1), settings)
     whole.train(3)
     Checkpoints(whole.checkpoint_items, str(tmp_path)).save()
-    before = dict(state(whole))
+    before = state(whole)
     whole.train(3)
     resumed = make(make_strategy(1), settings)
     assert Checkpoints(resumed.checkpoint_items, str(tmp_path)).restore()
     resumed.train(1)
     resumed.train(2)
-    after = dict(state(whole))
+    after = state(whole)
     changed = {name for name in after if not np.array_equal(after[name], before[name])}
     groups = {name.rsplit(" ", 1)[0] for name in after}
     assert {name.rsplit(" ", 1)[0] for name in changed} == groups  # nothing stood still
-    for name, value in state(resumed):
-        np.testing.assert_array_equal(value, after[name], err_msg=name)
+    assert_same(state(resumed), after)
     samples = [t.sample(tf.constant(whole.latents(4))) for t in (whole, resumed)]
     np.testing.assert_array_equal(*samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -138,6 +139,50 @@ def test_workers_killed_and_started_again_end_as_if_never_stopped(tmp_path):
     assert re.search(rf"\[worker 1\] .*resuming {tmp_path / 'b'} at step \d+", out)
     assert_ended_the_same(tmp_path / "b", tmp_path / "a")
     assert not trainers_of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory):
+    """The same run under a doctor that nothing satisfies: back twice from step 40 to the first."""
+    model_dir = tmp_path_factory.mktemp("rolled_back")
+    _, log = run(*RUN, *STRICT, f"--model_dir={model_dir}")
+    assert "back from step 40 to step 0, on noise stream 2: rollback 2 of 2" in log
+    return model_dir
+
+
+STRICT = ["--gin_param=Doctor.every=40", "--gin_param=Doctor.patience=1"]
+STRICT += ["--gin_param=collapse.least=9.0", "--gin_param=train.rollbacks=2"]
+
+
+def journal(model_dir):
+    path = model_dir / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_killed_after_a_rollback_it_ends_as_if_never_stopped(rolled_back, tmp_path):
+    for rollbacks in (1, 2):
+        process = start(*RUN, *STRICT, *OFTEN, f"--model_dir={tmp_path}")
+        wait_for(lambda n=rollbacks: sum("rollback" in e for e in journal(tmp_path)) >= n)
+        process.kill()
+        finish([process])
+        assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
+    run(*RUN, *STRICT, *OFTEN, f"--model_dir={tmp_path}")
+    assert_ended_the_same(tmp_path, rolled_back)
+    assert journal(tmp_path) == journal(rolled_back)
+
+
+def test_two_workers_roll_back_together(rolled_back, tmp_path):
+    workers = start_workers(
+        *RUN, *STRICT, "--gin_param=train.num_steps=44", f"--model_dir={tmp_path}"
+    )
+    outs = finish(workers)
+    assert [worker.returncode for worker in workers] == [0, 0], outs
+    assert "Doctor: collapse at step 40, " in outs[0] and "octor: " not in outs[1]
+    kinds = [
+        [(entry["step"], entry.get("alert"), entry.get("rollback")) for entry in entries]
+        for entries in (journal(tmp_path), journal(rolled_back)[:5])
+    ]
+    assert kinds[0] == kinds[1] and saved_steps(tmp_path)[-1] == 44
 
 
 def start_launcher(*arguments, flags=()):

@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 class Pace:
-    """Images per second over the last call, and time to go; leaves out the first, which traces."""
+    """Images per second over the last call, and time to go; leaves out the first, which traces.
+
+    A run that goes back to an earlier step begins anew, and traces anew.
+    """
 
     def __init__(
         self, batch_size: int, last_step: int, clock: Callable[[], float] = time.monotonic
@@ -38,8 +41,9 @@ class Pace:
 
     def __call__(self, step: int, metrics: Metrics) -> None:
         now = (step, self._clock())
-        if self._first is None:
+        if self._first is None or step <= self._previous[0]:
             self._first = now
+            self.images_per_second = self.seconds_to_go = None
         else:
             self.images_per_second = self._batch_size * _rate(self._previous, now)
             self.seconds_to_go = (self._last_step - step) / _rate(self._first, now)

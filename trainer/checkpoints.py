@@ -25,14 +25,21 @@ class Checkpoints:
       keep: How many to keep, at least 1.
       chief: Whether this process writes to model_dir. Under multi-worker strategies every
         process must take part in saving, and the others write to a scratch directory.
+      name: Of their directory in model_dir.
     """
 
     def __init__(
-        self, items: Mapping[str, object], model_dir: str, *, keep: int = 3, chief: bool = True
+        self,
+        items: Mapping[str, object],
+        model_dir: str,
+        *,
+        keep: int = 3,
+        chief: bool = True,
+        name: str = "checkpoints",
     ) -> None:
         if keep < 1:
             raise TrainerError(f"train.keep_checkpoints={keep} must be at least 1")
-        self.directory = f"{model_dir}/checkpoints"
+        self.directory = f"{model_dir}/{name}"
         self._step = items["step"]
         self._checkpoint = tf.train.Checkpoint(**items)
         self._saved_step: int | None = None
@@ -44,20 +51,30 @@ class Checkpoints:
             checkpoint_name=_NAME,
         )
 
-    def save(self) -> None:
-        """Saves the current step, unless it is saved already."""
+    def save(self, *, again: bool = False) -> None:
+        """Saves the current step; one that is saved already only if it is to be saved `again`."""
         step = int(self._step.numpy())
-        if step != self._saved_step:
+        if again or step != self._saved_step:
             self._manager.save(checkpoint_number=step)
             self._saved_step = step
 
-    def restore(self) -> bool:
+    def remove_after(self, step: int) -> None:
+        """Removes the checkpoints of later steps, newest first; the chief's to do."""
+        for path in self._paths():
+            if _step_of(path) > step:
+                for file in (f"{path}.index", *tf.io.gfile.glob(f"{path}.data-*")):
+                    tf.io.gfile.remove(file)
+
+    def restore(self, *, at_most: int | None = None) -> bool:
         """Restores the newest checkpoint that can be read; False if there is none at all.
+
+        Args:
+          at_most: The latest step that may be restored; None for any.
 
         Raises:
           TrainerError: if there are checkpoints, but none can be read.
         """
-        paths = self._paths()
+        paths = [p for p in self._paths() if at_most is None or _step_of(p) <= at_most]
         for path in paths:
             try:
                 self._checkpoint.restore(path).assert_existing_objects_matched()
@@ -91,4 +108,8 @@ class Checkpoints:
         """Complete checkpoints, newest first: the index is what TensorFlow writes last."""
         found = tf.io.gfile.glob(f"{self.directory}/{_NAME}-*.index")
         paths = [path.removesuffix(".index") for path in found]
-        return sorted(paths, key=lambda path: int(path.rsplit("-", 1)[1]), reverse=True)
+        return sorted(paths, key=_step_of, reverse=True)
+
+
+def _step_of(path: str) -> int:
+    return int(path.rsplit("-", 1)[1])

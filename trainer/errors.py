@@ -14,6 +14,22 @@ class TrainerError(Exception):
     exit_code = 1
 
 
+class DivergenceError(TrainerError):
+    """A loss or gradient of training is not finite.
+
+    Args:
+      step: The step that it is of, counted from 1.
+      measured: Which it is, and what it was.
+    """
+
+    def __init__(self, step: int, measured: str) -> None:
+        super().__init__(
+            f"step {step}: {measured}; training stopped. Try a lower learning rate or another loss"
+        )
+        self.step = step
+        self.measured = measured
+
+
 class LostPeerError(TrainerError):
     """Another process of the run is gone; the same command, on all of them, resumes it."""
 

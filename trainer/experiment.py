@@ -10,18 +10,20 @@ import tensorflow as tf
 from trainer import losses, optimizers
 from trainer import strategy as strategies
 from trainer.augment import Augmentation
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, DatasetSpec
+from trainer.doctor import Doctor
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 from trainer.opponents import Opponents
 from trainer.penalties import Penalty
-from trainer.tasks import Run
+from trainer.run import Run
 
 _LEAST = {
     **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),
     **dict.fromkeys(("num_samples", "keep_checkpoints", "discriminator_steps"), 1),
     **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every", "ema_half_life"), 0),
+    "rollbacks": 0,
 }
 """The least that each whole number among train's settings may be."""
 
@@ -31,7 +33,7 @@ _TRAINER += ("batch_size", "seed", "ema_half_life", "precision", "kernels")
 """Settings that GanTrainer takes as they are."""
 
 _SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
-_SCHEDULE += ("keep_checkpoints", "evaluate_every")
+_SCHEDULE += ("keep_checkpoints", "evaluate_every", "rollbacks")
 """Settings that a Run takes as they are."""
 
 
@@ -65,6 +67,8 @@ def train(
     num_samples: int = 64,
     evaluator: Callable[..., Evaluator] = Evaluator,
     evaluate_every: int = 0,
+    doctor: Callable[..., Doctor] | None = Doctor,
+    rollbacks: int = 0,
     model_dir: str,
     data_dir: str | None = None,
     task: Callable[[Run], int],
@@ -101,6 +105,9 @@ def train(
       num_samples: Images in a sample grid.
       evaluator: Constructor, (strategy, dataset, data_dir, seed) -> Evaluator.
       evaluate_every: Steps between evaluation cards while training; 0 for none.
+      doctor: Constructor, (trainer, dataset, images, labels) -> Doctor; None for none.
+      rollbacks: How often training may go back to the doctor's last healthy examination, with
+        other random numbers, after an alert or where a loss or gradient is not finite.
       model_dir: Where the run is, or will be; not a gin setting.
       data_dir: Where prepared datasets are; not a gin setting.
       task: What to do with the run; not a gin setting.
@@ -116,36 +123,34 @@ def train(
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
     images, labels = source.load("train")
-    trainer = GanTrainer(
-        strategy=distribution,
-        images=images,
-        labels=labels if conditional else None,
-        num_classes=source.spec.num_classes,
-        **_players_and_rules(settings),
-    )
+    examples = {"images": images, "labels": labels if conditional else None}
+    trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
+    care = doctor and doctor(trainer=trainer, dataset=source, **examples)
     real_images = images[:num_samples].copy()
-    del images  # the trainer has them; a view would hold all of the array
+    del images, examples  # the trainer has them; a view would hold all of the array
     measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
-    return task(
-        Run(
-            trainer=trainer,
-            spec=source.spec,
-            real_images=real_images,
-            model_dir=model_dir,
-            num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
-            evaluator=measure,
-            **{name: settings[name] for name in _SCHEDULE},
-        )
+    run = Run(
+        trainer=trainer,
+        spec=source.spec,
+        real_images=real_images,
+        model_dir=model_dir,
+        num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
+        evaluator=measure,
+        doctor=care,
+        **{name: settings[name] for name in _SCHEDULE},
     )
+    return task(run)
 
 
-def _players_and_rules(settings: dict[str, object]) -> dict[str, object]:
-    """What a GanTrainer takes of train's settings."""
-    rules = {
-        "loss": settings["loss"](),
-        "penalties": [penalty() for penalty in settings["penalties"]],
-    }
-    return rules | {name: settings[name] for name in _TRAINER}
+def _trainer(settings: dict[str, object], *, spec: DatasetSpec, **given: object) -> GanTrainer:
+    """The trainer of train's settings, `given` its strategy and examples."""
+    return GanTrainer(
+        num_classes=spec.num_classes,
+        loss=settings["loss"](),
+        penalties=[penalty() for penalty in settings["penalties"]],
+        **given,
+        **{name: settings[name] for name in _TRAINER},
+    )
 
 
 def _check_least(settings: dict[str, object]) -> None:
@@ -155,6 +160,10 @@ def _check_least(settings: dict[str, object]) -> None:
             continue
         if not isinstance(value, int) or value < minimum:
             raise TrainerError(f"train.{name}={value!r} must be an integer of at least {minimum}")
+    if settings["rollbacks"] and not settings["doctor"]:
+        raise TrainerError(
+            f"train.rollbacks={settings['rollbacks']} needs a doctor to say when; bind train.doctor"
+        )
 
 
 def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:

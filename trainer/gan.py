@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from trainer import random
 from trainer.augment import Augmentation
 from trainer.data.pipeline import BatchOrder, normalise, replicate, share, take
-from trainer.errors import TrainerError
+from trainer.errors import DivergenceError, TrainerError
 from trainer.kernels import choose, compiled
 from trainer.losses import GanLoss
 from trainer.opponents import Opponents
@@ -121,11 +122,29 @@ class GanTrainer:
         self.discriminator = self._players.discriminator
         self.sampler = self._players.sampler
         self.data = data
+        self.last_metrics: dict[str, float] = {}
+        """METRICS of the last step alone, however many steps its call had."""
+        self._compile_steps()
+        self._run_sample = tf.function(self._sample)  # anew for each count: TPUs want it known
+        self._run_judge = tf.function(self._judge)
+
+    def _compile_steps(self) -> None:
         self._replica_step = compiled(self.replica_step, self._players.kernels, self.strategy)
         self._run_steps = tf.function(
             self._steps, input_signature=[tf.TensorSpec([None, self.order.batch_size], tf.int32)]
         )
-        self._run_sample = tf.function(self._sample)  # anew for each count: TPUs want it known
+
+    def use_stream(self, stream: int) -> None:
+        """From now on training draws the noise stream of that number, its batches' order included.
+
+        Stream 0 is the seed's own, which a trainer begins with. Fixed latents, and so samples, are
+        the same in all of them. The next call of `train` traces anew.
+        """
+        seed = random.reseed(self.seed, stream)
+        if seed != self._step.seed:
+            self.order = BatchOrder(self.order.num_examples, self.order.batch_size, seed)
+            self._step = dataclasses.replace(self._step, seed=seed)
+            self._compile_steps()
 
     @property
     def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model | list[tf.Variable]]:
@@ -160,17 +179,17 @@ class GanTrainer:
           The mean of each of METRICS over the steps and the global batch.
 
         Raises:
-          TrainerError: if a loss or gradient norm was not finite, naming it and the step.
+          DivergenceError: if a loss or gradient norm was not finite, naming it and the step.
         """
         step = int(self.step.numpy())
         history = self._run_steps(self.order.indices(step, num_steps)).numpy()
         bad = np.argwhere(~np.isfinite(history))
         if len(bad):
             row, column = bad[0]
-            raise TrainerError(
-                f"step {step + row + 1}: {METRICS[column]} is {history[row, column]}; training "
-                "stopped. Try a lower learning rate or another loss"
+            raise DivergenceError(
+                int(step + row + 1), f"{METRICS[column]} is {history[row, column]}"
             )
+        self.last_metrics = dict(zip(METRICS, history[-1].tolist(), strict=True))
         return dict(zip(METRICS, history.mean(axis=0, dtype=np.float64).tolist(), strict=True))
 
     def latents(self, count: int) -> tf.Tensor:
@@ -185,6 +204,25 @@ class GanTrainer:
         their next step.
         """
         return self._run_sample(latents).numpy()
+
+    def judge(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Images [B, H, W, C] in [-1, 1], and labels int32 [B] -> the discriminator's logits [B].
+
+        In inference mode, without augmentations; nothing changes. Without labels, a conditional
+        model takes the images for what `sample` makes. Every process must call it.
+        """
+        if self._class_ends is not None and labels is None:
+            labels = np.arange(len(images), dtype=np.int32) % len(self._class_ends)
+        images = tf.constant(images, self._players.dtype)
+        return self._run_judge(images, None if labels is None else tf.constant(labels)).numpy()
+
+    def _judge(self, images: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
+        def logits() -> tf.Tensor:
+            # The replica's own copies: a conversion that a replica makes stays on its device.
+            here = tf.identity(images)
+            return self._players.judge(here, labels, training=False).logits[:, 0]
+
+        return self.strategy.experimental_local_results(self.strategy.run(logits))[0]
 
     def fakes(self, keys: tf.Tensor) -> tf.Tensor:
         """Keys of B examples -> images [B, H, W, C], in inference mode; within strategy.run.

@@ -28,6 +28,9 @@ MODEL_DIR = flags.DEFINE_string(
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
 MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "generate"], "What to do.")
 OUTPUT = flags.DEFINE_string("output", None, "What to write, for --mode=generate: a PNG file.")
+INTERPOLATE = flags.DEFINE_bool(
+    "interpolate", False, "For --mode=generate: each row goes from one latent to another (slerp)."
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 
 
@@ -48,7 +51,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, storage, tasks
+        from trainer import config, storage, tasks, training
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -67,14 +70,14 @@ def main(argv: list[str]) -> int:
             config.load(gin_files, GIN_PARAM.value)
         else:
             config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
-        task = tasks.run_training
+        task = training.run_training
         if DRY_RUN.value:
             task = tasks.print_plan
         elif MODE.value == "evaluate":
             task = tasks.evaluate
         elif MODE.value == "generate":
             output = OUTPUT.value or f"{model_dir}/generated.png"
-            task = functools.partial(tasks.generate, output=output)
+            task = functools.partial(tasks.generate, output=output, interpolate=INTERPOLATE.value)
         return config.call("train", model_dir=model_dir, data_dir=DATA_DIR.value, task=task)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -63,11 +63,14 @@ class Players:
         with using(self.kernels):
             return tf.cast(model(inputs, training=training), self.dtype)
 
-    def judge(self, images: tf.Tensor, labels: tf.Tensor | None) -> Verdict:
-        """The discriminator's verdict, in training mode."""
+    def judge(self, images: tf.Tensor, labels: tf.Tensor | None, training: bool = True) -> Verdict:
+        """The discriminator's verdict on images [B, H, W, C], and labels int32 [B] if it knows any.
+
+        In inference mode it drops nothing out, and changes no state.
+        """
         inputs = [images, labels] if len(self.discriminator.inputs) == 2 else images
         with using(self.kernels):
-            outputs = self.discriminator(inputs, training=True)
+            outputs = self.discriminator(inputs, training=training)
         if len(self.discriminator.outputs) == 2:
             logits, class_logits = outputs
             return Verdict(tf.cast(logits, self.dtype), tf.cast(class_logits, self.dtype))

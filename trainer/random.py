@@ -67,6 +67,11 @@ def example_keys(seed: int, stream: str, step, examples) -> tf.Tensor:
     return tf.stack(_pcg4d(seed, stream_id, step, examples)[:3], axis=-1)
 
 
+def reseed(seed: int, stream: int) -> int:
+    """The seed of noise stream number `stream` of a run, in [0, 2**32); `seed` itself for 0."""
+    return zlib.crc32(f"{seed}, stream {stream}".encode()) if stream else seed
+
+
 def fold(keys: tf.Tensor, number: int) -> tf.Tensor:
     """Keys uint32 [B, 3] that are independent of `keys` and of other numbers' folds."""
     return tf.stack(_pcg4d(*tf.unstack(keys, axis=-1), number)[:3], axis=-1)

@@ -244,16 +244,23 @@ def all_equal(strategy: tf.distribute.Strategy, number: int) -> bool:
     return not total(int(total(number) != number * strategy.num_replicas_in_sync))
 
 
-def from_chief(strategy: tf.distribute.Strategy, content: bytes) -> bytes:
-    """The chief's `content`, on every process; what the others pass does not matter."""
+def from_chief(strategy: tf.distribute.Strategy) -> Callable[[bytes], bytes]:
+    """A function of bytes: the chief's, on every process; what the others pass does not matter.
+
+    Every process must call it as often as the others do. It traces once for each size.
+    """
     if not has_peers(strategy):
-        return content
+        return lambda content: content
     total = _sum_over_replicas(strategy)
-    mine = content if is_chief(strategy) else b""
-    copies = total(int(is_chief(strategy)))  # one from each of the chief's replicas
-    size = total(len(mine)) // copies
-    numbers = np.frombuffer(mine or bytes(size), np.uint8).astype(np.int64)
-    return (total(numbers) // copies).astype(np.uint8).tobytes()
+
+    def listen(content: bytes) -> bytes:
+        mine = content if is_chief(strategy) else b""
+        copies = total(int(is_chief(strategy)))  # one from each of the chief's replicas
+        size = total(len(mine)) // copies
+        numbers = np.frombuffer(mine or bytes(size), np.uint8).astype(np.int64)
+        return (total(numbers) // copies).astype(np.uint8).tobytes()
+
+    return listen
 
 
 def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[ArrayLike], np.ndarray]:

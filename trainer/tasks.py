@@ -1,84 +1,21 @@
-"""What can be done with a run: train, evaluate, generate, or only say what it would be."""
+"""What can be done with a run besides training it: evaluate, generate, or say what it would be."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import signal
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
 
 import numpy as np
-import tensorflow as tf
-from absl import logging
 
-from trainer import actions, card, config, identity, lock, loop, storage, strategy, summaries
-from trainer.checkpoints import Checkpoints
-from trainer.data.dataset import DatasetSpec
+from trainer import card, storage, summaries
 from trainer.data.pipeline import denormalise
-from trainer.errors import LostPeerError, TrainerError
-from trainer.evaluation import Evaluation, Evaluator
-from trainer.gan import GanTrainer
+from trainer.errors import TrainerError
+from trainer.evaluation import Evaluation
+from trainer.latents import slerp
 from trainer.pages import card as card_page
+from trainer.run import Run
 
 PAGE_NAME = "evaluation.html"
-
-# What TensorFlow's collectives raise, depending on the moment, when a process is lost.
-_PEER_ERRORS = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.InternalError,
-    tf.errors.DeadlineExceededError,
-)
-
-
-@dataclass(frozen=True)
-class Run:
-    """The parts of one run, built and wired, and its schedule in steps."""
-
-    trainer: GanTrainer
-    spec: DatasetSpec
-    real_images: np.ndarray
-    """uint8 [up to num_samples, H, W, C], to look at."""
-    model_dir: str
-    num_steps: int
-    steps_per_loop: int
-    checkpoint_every: int
-    sample_every: int
-    num_samples: int
-    keep_checkpoints: int
-    evaluator: Evaluator
-    evaluate_every: int
-
-    @property
-    def chief(self) -> bool:
-        return strategy.is_chief(self.trainer.strategy)
-
-    @property
-    def step(self) -> int:
-        """Steps done so far."""
-        return int(self.trainer.step.numpy())
-
-    def checkpoints(self) -> Checkpoints:
-        strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
-        return Checkpoints(
-            self.trainer.checkpoint_items,
-            self.model_dir,
-            keep=self.keep_checkpoints,
-            chief=self.chief,
-        )
-
-    def identity(self) -> identity.Identity:
-        return identity.describe(
-            self.spec,
-            self.trainer.order.num_examples,
-            self.trainer.latent_dim,
-            self.trainer.sampler is not self.trainer.generator,
-            self.trainer.generator,
-            self.trainer.discriminator,
-        )
 
 
 def print_plan(run: Run) -> int:
@@ -102,13 +39,29 @@ def print_plan(run: Run) -> int:
     return 0
 
 
-def generate(run: Run, *, output: str) -> int:
-    """--mode=generate: a grid of samples of the newest checkpoint, as a PNG file."""
+def generate(run: Run, *, output: str, interpolate: bool = False) -> int:
+    """--mode=generate: a grid of samples of the newest checkpoint, as a PNG file.
+
+    Args:
+      run: With a checkpoint.
+      output: The file.
+      interpolate: Whether each row of the grid goes from one latent to another.
+    """
     _restore(run)
-    images = run.trainer.sample(run.trainer.latents(run.num_samples))
+    latents = run.trainer.latents(run.num_samples).numpy()
+    if interpolate:
+        latents = _rows_between(latents)
+    images = run.trainer.sample(latents)
     summaries.write_png(output, summaries.image_grid(denormalise(images)))
-    print(f"{run.num_samples} samples of step {run.step}: {output}")
+    print(f"{len(images)} samples of step {run.step}: {output}")
     return 0
+
+
+def _rows_between(latents: np.ndarray) -> np.ndarray:
+    """[N, Z] -> rows of the square grid with at most N places, each from one latent to another."""
+    side = math.isqrt(len(latents))
+    first, last = (np.repeat(ends, side, axis=0) for ends in np.split(latents[: 2 * side], 2))
+    return slerp(first, last, np.tile(np.linspace(0, 1, side), side)).astype(latents.dtype)
 
 
 def _restore(run: Run) -> None:
@@ -121,30 +74,31 @@ def _restore(run: Run) -> None:
 def evaluate(run: Run) -> int:
     """--mode=evaluate: the card of the newest checkpoint, as JSON, scalars and a page."""
     _restore(run)
-    evaluation, samples = _look(run)
+    evaluation, samples = look(run)
     if run.chief:
         with contextlib.closing(summaries.EventWriter(run.model_dir)) as writer:
-            _keep(run, writer, evaluation, samples)
+            keep(run, writer, evaluation, samples)
         print(evaluation.card.table())
         print(f"Card: {run.model_dir}/{card.FILE_NAME}, page: {run.model_dir}/{PAGE_NAME}")
     return 0
 
 
-def _look(run: Run) -> tuple[Evaluation, np.ndarray]:
+def look(run: Run) -> tuple[Evaluation, np.ndarray]:
     """An evaluation of the current step, and uint8 samples beside it; every process takes part."""
     evaluation = run.evaluator(
         run.trainer.fakes,
         step=run.step,
-        images_seen=run.step * run.trainer.batch_size,
+        images_seen=run.step * run.trainer.order.batch_size,
         weights=run.trainer.sampler_weights,
     )
     samples = run.trainer.sample(run.trainer.latents(run.num_samples))
     return evaluation, denormalise(samples)
 
 
-def _keep(
+def keep(
     run: Run, writer: summaries.EventWriter, evaluation: Evaluation, samples: np.ndarray
 ) -> None:
+    """Writes an evaluation as scalars, as the run's card and as a page; the chief's to do."""
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)
@@ -153,146 +107,3 @@ def _keep(
     curves = summaries.read_scalars(run.model_dir)
     page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
     storage.write_file(f"{run.model_dir}/{PAGE_NAME}", page)
-
-
-def run_training(run: Run) -> int:
-    """--mode=train: trains, or resumes, in model_dir.
-
-    Returns:
-      0, or 128 + the signal's number where a signal asked it to stop (saved first).
-
-    Raises:
-      TrainerError: if the run in model_dir is of another model or dataset, or training failed.
-    """
-    checkpoints = run.checkpoints()
-    with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
-        if run.chief:
-            tf.io.gfile.makedirs(f"{run.model_dir}/samples")
-            stack.enter_context(lock.held(run.model_dir))
-            identity.check(run.model_dir, run.identity())
-        _require_one_config(run.trainer.strategy)
-        if checkpoints.restore():
-            logging.info("resuming %s at step %d", run.model_dir, run.step)
-        if run.step >= run.num_steps:
-            print(
-                f"{run.model_dir} is trained to step {run.step} already; raise train.num_epochs "
-                "or train.num_steps to go on"
-            )
-            return 0
-        return _train(run, checkpoints, stack)
-
-
-def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> int:
-    """From the step restored to the last, or to a signal; returns the exit code."""
-    stop = actions.StopRequest()
-    anyone_stops = strategy.any_process(run.trainer.strategy)
-    pace = actions.Pace(run.trainer.batch_size, run.num_steps)
-    watch = actions.Stopwatch()
-    sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
-    every = [
-        loop.Every(pace),
-        loop.Every(watch.timed("checkpoints", lambda *_: checkpoints.save()), run.checkpoint_every),
-    ]
-    if run.chief:
-        every += _watch(run, pace, watch, sample, stack)
-    else:
-        every += [loop.Every(lambda step, metrics: sample(), run.sample_every)]
-        if run.evaluate_every:
-            every += [loop.Every(lambda step, metrics: _look(run), run.evaluate_every)]
-    with stop.listening(), _last_checkpoint_named(checkpoints):
-        loop.run(
-            watch.timed("steps", run.trainer.train),
-            step=run.step,
-            last_step=run.num_steps,
-            steps_per_loop=run.steps_per_loop,
-            actions=every,
-            should_stop=lambda: anyone_stops(stop()),
-        )
-    logging.info("time: %s", watch)
-    if run.step < run.num_steps:
-        number = stop.signal or signal.SIGTERM  # of another process, which told this one
-        print(
-            f"Stopped by {number.name} at step {run.step} of {run.num_steps}, saved in "
-            f"{run.model_dir}. The same command resumes there."
-        )
-        return 128 + number
-    if run.chief:
-        print(
-            f"Trained to step {run.step}. Samples: {run.model_dir}/samples, checkpoints: "
-            f"{run.model_dir}/checkpoints, curves: tensorboard --logdir={run.model_dir}"
-        )
-    return 0
-
-
-def _require_one_config(distribution: tf.distribute.Strategy) -> None:
-    """Refuses to train where the processes were started with different configs."""
-    if not strategy.all_equal(distribution, zlib.crc32(config.text().encode())):
-        resolver = distribution.cluster_resolver
-        raise TrainerError(
-            f"{resolver.task_type} {resolver.task_id} and the others were started with different "
-            "configs; give every process the same --gin_file and --gin_param"
-        )
-
-
-@contextlib.contextmanager
-def _last_checkpoint_named(checkpoints: Checkpoints) -> Iterator[None]:
-    try:
-        yield
-    except TrainerError as error:
-        raise TrainerError(f"{error}. {_kept(checkpoints)}") from error
-
-
-@contextlib.contextmanager
-def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
-    """Turns what the machines do to a run into one line that says what was saved."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        reason = storage.first_line(error)
-        if isinstance(error, _PEER_ERRORS) and strategy.has_peers(run.trainer.strategy):
-            raise LostPeerError(
-                f"another process of this run is gone ({reason}); start the same command on all "
-                f"of them again to resume. {_kept(checkpoints)}"
-            ) from error
-        raise TrainerError(
-            f"{run.model_dir} cannot be written or read ({reason}); free space or permit writing "
-            f"there, then start the same command again. {_kept(checkpoints)}"
-        ) from error
-
-
-def _kept(checkpoints: Checkpoints) -> str:
-    try:
-        latest = checkpoints.latest or "none was saved yet"
-    except tf.errors.OpError:
-        latest = "not known"
-    return f"Last good checkpoint: {latest}"
-
-
-def _watch(
-    run: Run,
-    pace: actions.Pace,
-    watch: actions.Stopwatch,
-    sample: Callable[[], np.ndarray],
-    stack: contextlib.ExitStack,
-) -> list[loop.Every]:
-    """What the chief alone writes: config and real images now, scalars and samples as it goes."""
-    config.save(run.model_dir)
-    writer = summaries.EventWriter(run.model_dir)
-    stack.callback(writer.close)
-    writer.text(run.step, "config", "```\n" + config.text() + "\n```")
-    if not tf.io.gfile.exists(real_path := f"{run.model_dir}/samples/real.png"):
-        real = summaries.image_grid(run.real_images)
-        writer.image(run.step, "real", real)
-        summaries.write_png(real_path, real)
-    samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
-    progress = actions.Progress(pace, run.step, run.num_steps)
-    stack.callback(progress.close)
-    every = [
-        loop.Every(watch.timed("scalars", actions.Scalars(writer, pace))),
-        loop.Every(watch.timed("samples", samples), run.sample_every),
-        loop.Every(watch.timed("progress", progress)),
-    ]
-    if run.evaluate_every:
-        evaluate = watch.timed("evaluations", lambda step, metrics: _keep(run, writer, *_look(run)))
-        every.append(loop.Every(evaluate, run.evaluate_every))
-    return every

@@ -52,7 +52,7 @@ def classifier(
     content = b""
     if strategies.is_chief(strategy):
         content = _shipped(spec.name) if spec.name in SHIPPED else _kept(dataset, data_dir)
-    content = strategies.from_chief(strategy, content)
+    content = strategies.from_chief(strategy)(content)
     weights = unpack(content)
     with strategy.scope():
         model = build(spec)

@@ -1,0 +1,215 @@
+"""Training a run: from where it was left to its last step, whatever happens on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import zlib
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+from absl import logging
+
+from trainer import actions, config, identity, lock, loop, storage, strategy, summaries, tasks
+from trainer.card import Card
+from trainer.care import Care, Relapse
+from trainer.checkpoints import Checkpoints
+from trainer.errors import DivergenceError, LostPeerError, TrainerError
+from trainer.run import Run
+
+# What TensorFlow's collectives raise, depending on the moment, when a process is lost.
+_PEER_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+    tf.errors.DeadlineExceededError,
+)
+
+
+def run_training(run: Run) -> int:
+    """--mode=train: trains, or resumes, in model_dir.
+
+    Returns:
+      0, or 128 + the signal's number where a signal asked it to stop (saved first).
+
+    Raises:
+      TrainerError: if the run in model_dir is of another model or dataset, or training failed.
+    """
+    checkpoints = run.checkpoints(doctor=run.chart)
+    with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
+        if run.chief:
+            tf.io.gfile.makedirs(f"{run.model_dir}/samples")
+            stack.enter_context(lock.held(run.model_dir))
+            identity.check(run.model_dir, run.identity())
+        _require_one_config(run.trainer.strategy)
+        if checkpoints.restore():
+            logging.info("resuming %s at step %d", run.model_dir, run.step)
+        if run.step >= run.num_steps:
+            print(
+                f"{run.model_dir} is trained to step {run.step} already; raise train.num_epochs "
+                "or train.num_steps to go on"
+            )
+            return 0
+        return _train(run, checkpoints, stack)
+
+
+def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> int:
+    """From the step restored to the last, or to a signal; returns the exit code."""
+    stop = actions.StopRequest()
+    anyone_stops = strategy.any_process(run.trainer.strategy)
+    writer = _start_writing(run, stack) if run.chief else None
+    care = Care(run, checkpoints, writer)
+    watch = actions.Stopwatch()
+    every = _actions(run, checkpoints, care, watch, writer, stack)
+    with stop.listening(), _last_checkpoint_named(checkpoints):
+        reached = None
+        while reached is None:
+            try:
+                reached = loop.run(
+                    watch.timed("steps", run.trainer.train),
+                    step=run.step,
+                    last_step=run.num_steps,
+                    steps_per_loop=run.steps_per_loop,
+                    actions=every,
+                    should_stop=lambda: anyone_stops(stop()),
+                )
+            except (Relapse, DivergenceError) as failure:
+                care.roll_back(failure)
+    logging.info("time: %s", watch)
+    if run.step < run.num_steps:
+        number = stop.signal or signal.SIGTERM  # of another process, which told this one
+        print(
+            f"Stopped by {number.name} at step {run.step} of {run.num_steps}, saved in "
+            f"{run.model_dir}. The same command resumes there."
+        )
+        return 128 + number
+    if run.chief:
+        print(
+            f"Trained to step {run.step}. Samples: {run.model_dir}/samples, checkpoints: "
+            f"{run.model_dir}/checkpoints, curves: tensorboard --logdir={run.model_dir}"
+        )
+        care.report()
+    return 0
+
+
+def _actions(
+    run: Run,
+    checkpoints: Checkpoints,
+    care: Care,
+    watch: actions.Stopwatch,
+    writer: summaries.EventWriter | None,
+    stack: contextlib.ExitStack,
+) -> list[loop.Every]:
+    """What happens between calls. Some of it takes all processes, and some the chief's `writer`.
+
+    A checkpoint holds what the doctor knows of its step, and the doctor knows the evaluation that
+    is due there: it comes last of the three. What is not due comes after it where a run ends.
+    """
+    pace = actions.Pace(run.trainer.order.batch_size, run.num_steps)
+    sample = functools.partial(run.trainer.sample, run.trainer.latents(run.num_samples))
+    on_time, at_the_end = _evaluations(run, watch, writer)
+    every = [loop.Every(pace), *on_time]
+    if run.doctor:
+        every.append(loop.Every(watch.timed("doctor", care.examine), run.doctor.every))
+    save = watch.timed("checkpoints", lambda *_: checkpoints.save())
+    every.append(loop.Every(save, run.checkpoint_every))
+    if writer:
+        samples = actions.Samples(writer, f"{run.model_dir}/samples", sample)
+        progress = actions.Progress(pace, run.step, run.num_steps)
+        stack.callback(progress.close)
+        every += [
+            loop.Every(watch.timed("scalars", actions.Scalars(writer, pace))),
+            loop.Every(watch.timed("samples", samples), run.sample_every),
+            loop.Every(watch.timed("progress", progress)),
+        ]
+    else:
+        every.append(loop.Every(lambda step, metrics: sample(), run.sample_every))
+    return [*every, *at_the_end]
+
+
+def _evaluations(
+    run: Run, watch: actions.Stopwatch, writer: summaries.EventWriter | None
+) -> tuple[list[loop.Every], list[loop.Every]]:
+    """Those of the run's schedule, which the doctor gets to know, and one of where it ends."""
+
+    def evaluate() -> Card:
+        evaluation, samples = tasks.look(run)
+        if writer:
+            tasks.keep(run, writer, evaluation, samples)
+        return evaluation.card
+
+    def on_time(step: int, metrics: Mapping[str, float]) -> None:
+        if step % run.evaluate_every == 0:
+            card = evaluate()
+            run.chart.class_counts = (card.class_counts, card.class_counts_real)
+
+    def at_the_end(step: int, metrics: Mapping[str, float]) -> None:
+        if step % run.evaluate_every:
+            evaluate()
+
+    if not run.evaluate_every:
+        return [], []
+    timed = functools.partial(watch.timed, "evaluations")
+    return (
+        [loop.Every(timed(on_time), run.evaluate_every)],
+        [loop.Every(timed(at_the_end), 0)],
+    )
+
+
+def _require_one_config(distribution: tf.distribute.Strategy) -> None:
+    """Refuses to train where the processes were started with different configs."""
+    if not strategy.all_equal(distribution, zlib.crc32(config.text().encode())):
+        resolver = distribution.cluster_resolver
+        raise TrainerError(
+            f"{resolver.task_type} {resolver.task_id} and the others were started with different "
+            "configs; give every process the same --gin_file and --gin_param"
+        )
+
+
+@contextlib.contextmanager
+def _last_checkpoint_named(checkpoints: Checkpoints) -> Iterator[None]:
+    try:
+        yield
+    except TrainerError as error:
+        raise TrainerError(f"{error}. {_kept(checkpoints)}") from error
+
+
+@contextlib.contextmanager
+def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
+    """Turns what the machines do to a run into one line that says what was saved."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = storage.first_line(error)
+        if isinstance(error, _PEER_ERRORS) and strategy.has_peers(run.trainer.strategy):
+            raise LostPeerError(
+                f"another process of this run is gone ({reason}); start the same command on all "
+                f"of them again to resume. {_kept(checkpoints)}"
+            ) from error
+        raise TrainerError(
+            f"{run.model_dir} cannot be written or read ({reason}); free space or permit writing "
+            f"there, then start the same command again. {_kept(checkpoints)}"
+        ) from error
+
+
+def _kept(checkpoints: Checkpoints) -> str:
+    try:
+        latest = checkpoints.latest or "none was saved yet"
+    except tf.errors.OpError:
+        latest = "not known"
+    return f"Last good checkpoint: {latest}"
+
+
+def _start_writing(run: Run, stack: contextlib.ExitStack) -> summaries.EventWriter:
+    """What the chief alone writes at the start: the config, and real images in a new run."""
+    config.save(run.model_dir)
+    writer = summaries.EventWriter(run.model_dir)
+    stack.callback(writer.close)
+    writer.text(run.step, "config", "```\n" + config.text() + "\n```")
+    if not tf.io.gfile.exists(real_path := f"{run.model_dir}/samples/real.png"):
+        real = summaries.image_grid(run.real_images)
+        writer.image(run.step, "real", real)
+        summaries.write_png(real_path, real)
+    return writer
