@@ -13,24 +13,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import sklearn.datasets
 
 import trainer  # noqa: F401  sets Keras's backend
 
 import keras  # isort: skip
 
-from trainer import augment, losses, opponents, optimizers, penalties, schedules, strategy
+from combinations import ARTICLE, COMBINATIONS
+
+from trainer import losses, penalties, strategy
 from trainer.gan import GanTrainer
-from trainer.models import article, chatgpt, conditional, residual
+from trainer.models import article, chatgpt
 
-BATCH_SIZE = 16
 NUM_STEPS = 20
-CONDITIONAL = (conditional.generator, conditional.embedding_generator)
-
-
-def _fading(value):
-    return schedules.cosine(first=value, last=value / 2, steps=15, warm_up_steps=5)
-
 
 # What ships, each a line: what differs from the article's GAN, and the dtype.
 CASES = {
@@ -53,46 +47,7 @@ CASES = {
         "penalties": [penalties.r1(), penalties.r2()],
     },
     "ema": {"ema_half_life": 100},
-    "replay": {"opponents": functools.partial(opponents.Replay, size=64)},
-    "past_generator": {"opponents": functools.partial(opponents.PastGenerator, period=4)},
-    "sgd": {"discriminator_optimizer": optimizers.sgd},
-    "schedules": {
-        "generator_optimizer": functools.partial(
-            optimizers.adam, learning_rate=_fading(1e-3), beta_2=_fading(0.9), weight_decay=0.1
-        ),
-        "penalties": [penalties.r1(gamma=_fading(10.0))],
-    },
-    "noise_and_steps": {
-        "augmentations": [functools.partial(augment.InstanceNoise, deviation=_fading(0.2))],
-        "discriminator_steps": 2,
-    },
-    "augmentations": {
-        "augmentations": [
-            augment.DiffAugment,
-            functools.partial(augment.AdaptiveAugment, target=-1.0, adjustment=200),
-        ]
-    },
-    "auxiliary_classifier": {
-        "generator": conditional.generator,
-        "discriminator": conditional.auxiliary_discriminator,
-    },
-    "projection": {
-        "generator": conditional.generator,
-        "discriminator": conditional.projection_discriminator,
-    },
-    "label_embeddings": {
-        "generator": conditional.embedding_generator,
-        "discriminator": conditional.embedding_discriminator,
-    },
-    "spectral_norm": {"discriminator": functools.partial(article.discriminator, spectral=True)},
-    "minibatch_deviation": {
-        "discriminator": functools.partial(article.discriminator, group_size=4)
-    },
-    "generator_dropout": {"generator": functools.partial(article.generator, dropout=0.5)},
-    "residual": {
-        "generator": functools.partial(residual.generator, width=16),
-        "discriminator": functools.partial(residual.discriminator, width=16),
-    },
+    **COMBINATIONS,
     "article_float32": {"dtype": "float32"},
     # Not invariant, by its very meaning: it shows that the battery can tell.
     "batch_norm_per_replica": {
@@ -104,41 +59,26 @@ CASES = {
 def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
     """The state and the metrics after NUM_STEPS steps of one case."""
     keras.config.set_floatx(dtype)
-    digits = sklearn.datasets.load_digits()
-    images = digits.images[:500, :, :, np.newaxis] * 255 / 16
-    settings = {
-        "generator": article.generator,
-        "discriminator": article.discriminator,
-        "loss": losses.binary_cross_entropy(),
-        "generator_optimizer": optimizers.adam,
-        "discriminator_optimizer": optimizers.adam,
-    }
-    if changes.get("generator") in CONDITIONAL:
-        settings |= {"labels": digits.target[:500].astype(np.int32), "num_classes": 10}
-    gan = GanTrainer(
-        strategy=distribution,
-        images=images.astype(np.uint8),
-        latent_dim=50,
-        batch_size=BATCH_SIZE,
-        seed=0,
-        precision=dtype,
-        **(settings | changes),
-    )
+    gan = GanTrainer(strategy=distribution, precision=dtype, **(ARTICLE | changes))
     metrics = gan.train(NUM_STEPS)
     items = gan.checkpoint_items
+    memories = [
+        variable
+        for name in items
+        if name.startswith(("opponents", "augmentation"))
+        for variable in items[name]
+    ]
     return {
         "weights": _vector([*gan.generator.variables, *gan.discriminator.variables]),
         "slots": _vector(items["generator_optimizer"][1:] + items["discriminator_optimizer"][1:]),
-        "memories": _vector(
-            [v for n in items for v in items[n] if n[:8] in ("opponent", "augmenta")]
-        ),
+        "memories": _vector(memories),
         "samples": gan.sample(gan.latents(8)),
         "metrics": np.array(list(metrics.values())),
     }
 
 
 def _vector(variables) -> np.ndarray:
-    return np.concatenate([v.numpy().ravel() for v in variables])
+    return np.concatenate([np.zeros(0), *(v.numpy().ravel() for v in variables)])
 
 
 def main(layout: str, output: str, *cases: str) -> None:
