@@ -78,7 +78,7 @@ def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
 
 
 def _vector(variables) -> np.ndarray:
-    return np.concatenate([np.zeros(0), *(v.numpy().ravel() for v in variables)])
+    return np.concatenate([v.numpy().ravel() for v in variables]) if variables else np.zeros(0)
 
 
 def main(layout: str, output: str, *cases: str) -> None:
