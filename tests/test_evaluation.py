@@ -83,7 +83,7 @@ def see(data_dir):
 
     def look(images: np.ndarray) -> View:
         def read(numbers, on_device):
-            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])
+            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])[0]
 
         return view(ONE, extractor, read, len(images), replicate(ONE, images))
 
