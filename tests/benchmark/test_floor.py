@@ -36,7 +36,7 @@ def test_the_kernels_of_the_articles_step(make_strategy, monkeypatch):
 
 
 def test_each_kernel_takes_time(make_strategy):
-    # Of a batch that takes far longer than the empty call that is subtracted, on a busy machine too.
+    # A batch that takes far longer than the empty call which is subtracted, on a busy machine too.
     trainer = problem.trainer(IMAGES, 64, strategy=make_strategy(1))
     measured = floor.Floor(trainer)
     for _ in range(2):
