@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import tensorflow as tf
+from combinations import ARTICLE
 from tests_support import assert_same, state
 
 from trainer import augment, losses, optimizers, symptoms
@@ -57,17 +58,8 @@ def noise_generator(*, latent_dim, image_shape):
 
 
 def make_trainer(strategy, images=IMAGES[:500], **settings):
-    defaults = {
-        "generator": dense_generator,
-        "discriminator": dense_discriminator,
-        "loss": losses.binary_cross_entropy(),
-        "generator_optimizer": optimizers.adam,
-        "discriminator_optimizer": optimizers.adam,
-        "latent_dim": 50,
-        "batch_size": 16,
-        "seed": 0,
-    }
-    return GanTrainer(strategy=strategy, images=images, **(defaults | settings))
+    dense = {"generator": dense_generator, "discriminator": dense_discriminator}
+    return GanTrainer(strategy=strategy, **(ARTICLE | {"images": images} | dense | settings))
 
 
 def make_doctor(trainer, images=IMAGES[:500], held_out=IMAGES[1500:], labels=None, **settings):

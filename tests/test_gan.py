@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from combinations import ARTICLE
 
 from trainer import losses, optimizers, random
 from trainer.data.pipeline import normalise
@@ -18,18 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), dtype=np.ui
 
 
 def make_trainer(strategy, **settings):
-    defaults = {
-        "images": IMAGES,
-        "generator": article.generator,
-        "discriminator": article.discriminator,
-        "loss": losses.binary_cross_entropy(),
-        "generator_optimizer": optimizers.adam,
-        "discriminator_optimizer": optimizers.adam,
-        "latent_dim": 50,
-        "batch_size": 16,
-        "seed": 0,
-    }
-    return GanTrainer(strategy=strategy, **(defaults | settings))
+    return GanTrainer(strategy=strategy, **(ARTICLE | {"images": IMAGES} | settings))
 
 
 def weights(trainer):

@@ -64,11 +64,7 @@ class DiffAugment(Augmentation):
     """
 
     def __init__(self, *, transformations: Sequence[str] = TRANSFORMATIONS) -> None:
-        for name in transformations:
-            if name not in TRANSFORMATIONS:
-                known = ", ".join(TRANSFORMATIONS)
-                raise TrainerError(f"augmentation '{name}' is not known; choose from {known}")
-        self._functions = [_FUNCTIONS[n] for n in TRANSFORMATIONS if n in transformations]
+        self._functions = _functions(transformations)
 
     def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         for function in self._functions:
@@ -97,8 +93,7 @@ class AdaptiveAugment(Augmentation):
         target: float = 0.6,
         adjustment: int = 500_000,
     ) -> None:
-        DiffAugment(transformations=transformations)  # checks the names
-        self._functions = [_FUNCTIONS[n] for n in TRANSFORMATIONS if n in transformations]
+        self._functions = _functions(transformations)
         self._target = target
         self._adjustment = adjustment
         self.probability = keras.Variable(0.0, trainable=False, dtype="float32")
@@ -154,3 +149,12 @@ def _cutout(images: tf.Tensor) -> tf.Tensor:
 
 
 _FUNCTIONS = {"color": _color, "translation": _translation, "cutout": _cutout}
+
+
+def _functions(names: Sequence[str]) -> list[Callable[[tf.Tensor], tf.Tensor]]:
+    """The transformations of these names, in DiffAugment's order."""
+    for name in names:
+        if name not in TRANSFORMATIONS:
+            known = ", ".join(TRANSFORMATIONS)
+            raise TrainerError(f"augmentation '{name}' is not known; choose from {known}")
+    return [_FUNCTIONS[name] for name in TRANSFORMATIONS if name in names]

@@ -23,7 +23,7 @@ from trainer.card import TITLES, Card, number
 from trainer.errors import TrainerError
 
 _DONE = "compared.json"
-_FEW = 4  # configs that a table has a column each for
+FEW = 4  # configs that a table has a column each for
 _RANKED = ("fid", "precision", "recall", "coverage", "confident", "class_kl")
 """What a table says of more configs than that."""
 
@@ -229,7 +229,7 @@ def table(results: Sequence[Result]) -> Table:
 
     Values are means and standard deviations over the seeds.
     """
-    return _by_metric(results) if len(results) <= _FEW else _by_config(results)
+    return _by_metric(results) if len(results) <= FEW else _by_config(results)
 
 
 def _by_metric(results: Sequence[Result]) -> Table:

@@ -211,10 +211,8 @@ class GanTrainer:
         In inference mode, without augmentations; nothing changes. Without labels, a conditional
         model takes the images for what `sample` makes. Every process must call it.
         """
-        if self._class_ends is not None and labels is None:
-            labels = np.arange(len(images), dtype=np.int32) % len(self._class_ends)
-        images = tf.constant(images, self._players.dtype)
-        return self._run_judge(images, None if labels is None else tf.constant(labels)).numpy()
+        labels = self._classes_in_turn(len(images)) if labels is None else tf.constant(labels)
+        return self._run_judge(tf.constant(images, self._players.dtype), labels).numpy()
 
     def _judge(self, images: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         def logits() -> tf.Tensor:
@@ -240,16 +238,18 @@ class GanTrainer:
     def _sample(self, latents: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
         count = latents.shape[0]
-        labels = None
-        if self._class_ends is not None:
-            labels = tf.range(count) % len(self._class_ends)
         keys = random.fold(self._sample_keys(count), 0)
-        images = self.strategy.run(self._generate, args=(latents, labels, keys))
+        arguments = (latents, self._classes_in_turn(count), keys)
+        images = self.strategy.run(self._generate, args=arguments)
         return self.strategy.experimental_local_results(images)[0]
 
     def _generate(self, latents: tf.Tensor, labels: tf.Tensor | None, keys: tf.Tensor) -> tf.Tensor:
         with random.key_scope(keys):
             return self._players.generate(self.sampler, latents, labels, training=False)
+
+    def _classes_in_turn(self, count: int) -> tf.Tensor | None:
+        """int32 [count]; None for models without labels."""
+        return None if self._class_ends is None else tf.range(count) % len(self._class_ends)
 
     def _sample_keys(self, count: int) -> tf.Tensor:
         return random.example_keys(self.seed, "samples", 0, tf.range(count))

@@ -20,15 +20,10 @@ Gather = Callable[[tf.Tensor, int], tf.Tensor]
 
 
 class Opponents:
-    """Shows what it is given: the interface.
+    """Shows what it is given: the interface. Constructors take a run's players and image shape."""
 
-    Args:
-      players: Of the run.
-      image_shape: (H, W, C).
-    """
-
-    def __init__(self, players: Players, image_shape: tuple[int, int, int]) -> None:
-        self.variables: Sequence[tf.Variable] = ()
+    variables: Sequence[tf.Variable] = ()
+    """State, for the checkpoint."""
 
     def show(self, fake: tf.Tensor, generate: Callable[[keras.Model], tf.Tensor]) -> tf.Tensor:
         """Puts fakes of the past in the place of some of today's.
@@ -69,7 +64,6 @@ class Replay(Opponents):
         size: int = 1024,
         each_step: int = 4,
     ) -> None:
-        super().__init__(players, image_shape)
         _check_share("Replay", share)
         if players.conditional:
             raise TrainerError(
@@ -126,7 +120,6 @@ class PastGenerator(Opponents):
         share: float = 0.25,
         period: int = 500,
     ) -> None:
-        super().__init__(players, image_shape)
         _check_share("PastGenerator", share)
         if period < 1:
             raise TrainerError(f"PastGenerator.period={period} must be at least 1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,9 +11,8 @@ import keras
 import tensorflow as tf
 
 from trainer import averaging, random
-from trainer.errors import TrainerError
 from trainer.kernels import using
-from trainer.models.checks import check_models
+from trainer.models.checks import check_constructor, check_models
 from trainer.optimizers import for_reduced_gradients
 
 
@@ -106,7 +104,7 @@ def build(
       TrainerError: if the models do not fit each other or the images.
     """
     for constructor in (generator, discriminator):
-        _check_conditional(constructor, num_classes is not None)
+        check_constructor(constructor, num_classes is not None)
     given = {"image_shape": image_shape} | ({"num_classes": num_classes} if num_classes else {})
     another = functools.partial(generator, latent_dim=latent_dim, **given)
     models = another(), discriminator(**given)
@@ -120,14 +118,3 @@ def build(
         sampler = another()
         averaging.start(sampler, models[0])
     return Players(*models, sampler, *built, another, latent_dim, dtype, kernels)
-
-
-def _check_conditional(constructor: Callable[..., keras.Model], conditional: bool) -> None:
-    parameter = inspect.signature(constructor).parameters.get("num_classes")
-    needs = parameter is not None and parameter.default is inspect.Parameter.empty
-    if needs if not conditional else parameter is None:
-        name = getattr(constructor, "__qualname__", constructor)
-        raise TrainerError(
-            f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
-            "num_classes; set it as both models need it, as hacks/projection.gin does"
-        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import keras
 
 from trainer.errors import TrainerError
@@ -64,3 +67,19 @@ def check_models(
                 f"this {name} {word} labels, and train.conditional={conditional}; choose both "
                 "models of one kind, such as those of models/conditional.gin, and set it to match"
             )
+
+
+def check_constructor(constructor: Callable[..., keras.Model], conditional: bool) -> None:
+    """Refuses a constructor that does not take num_classes where it is conditional, or needs them.
+
+    Raises:
+      TrainerError: naming it.
+    """
+    parameter = inspect.signature(constructor).parameters.get("num_classes")
+    needs = parameter is not None and parameter.default is inspect.Parameter.empty
+    if needs if not conditional else parameter is None:
+        name = getattr(constructor, "__qualname__", constructor)
+        raise TrainerError(
+            f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
+            "num_classes; set it as both models need it, as hacks/projection.gin does"
+        )

@@ -38,7 +38,7 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
         command=command,
         card=baseline.cards[0],
         seeds=seeds,
-        title=" or ".join(scalars) + "?" if len(scalars) < 5 else "Which is better?",
+        title=_title([result.variant.name for result in results]),
         verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
         table=comparison.table(results),
         grids=[
@@ -52,6 +52,10 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
             for seed in seeds
         ],
     )
+
+
+def _title(names: Sequence[str]) -> str:
+    return f"{' or '.join(names)}?" if len(names) <= comparison.FEW else "Which is better?"
 
 
 def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, str]:
