@@ -64,8 +64,7 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
             program = lower(replicas)
             distance = None
             if count <= compiler.MOST_CPU_REPLICAS:
-                single = check.reference(DATA_DIR.value)
-                distance = check.update_distance(program, replicas, single)
+                distance = check.update_distance(program, replicas, DATA_DIR.value)
             programs[count] = program, distance
         program, distance = programs[count]
         compiled = compiler.compile_for(topology, program)

@@ -59,8 +59,16 @@ class _Replica(tf.distribute.ReplicaContext):
 
         @tf.custom_gradient
         def total(x: tf.Tensor):
-            summed = gen_xla_ops.xla_all_reduce(x, everyone, "Add", "CrossReplica")
-            return summed, total  # a sum over replicas is its own gradient
+            return reduce(x), total  # a sum over replicas is its own gradient
+
+        def reduce(x: tf.Tensor) -> tf.Tensor:
+            if x.dtype != tf.float64:
+                return gen_xla_ops.xla_all_reduce(x, everyone, "Add", "CrossReplica")
+            # The operation takes no float64, which the comparison with the trainer computes in:
+            # the sum of its words, to which no other replica adds any, gathers all replicas' parts.
+            mine = tf.one_hot(self.replica_id_in_sync_group, everyone.size, dtype=tf.uint32)
+            words = tf.reshape(mine, [-1, *[1] * (x.shape.rank + 1)]) * tf.bitcast(x, tf.uint32)
+            return tf.reduce_sum(tf.bitcast(reduce(words), tf.float64), axis=0)
 
         return tf.nest.map_structure(total, value)
 
