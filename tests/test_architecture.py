@@ -18,7 +18,7 @@ LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.training"},
-    {"trainer.tasks"},
+    {"trainer.tasks", "trainer.generation"},
     {"trainer.care"},
     {"trainer.run"},
     {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
@@ -33,7 +33,7 @@ LAYERS = [
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
     | {"trainer.augment", "trainer.symptoms", "trainer.chart"},
-    {"trainer.schedules", "trainer.latents"},
+    {"trainer.schedules", "trainer.latents", "trainer.command_line"},
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}

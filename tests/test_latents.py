@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
-from trainer.latents import slerp
+from trainer.latents import slerp, truncate
 
 
 def test_slerp_goes_along_the_circle():
@@ -25,3 +26,13 @@ def test_slerp_keeps_gaussians_as_long_as_gaussians_are():
     lengths = [np.linalg.norm(x, axis=-1).mean() for x in (first, middle, straight)]
     assert abs(lengths[1] / lengths[0] - 1) < 0.02
     assert lengths[2] / lengths[0] < 0.75
+
+
+def test_truncated_latents_are_truncated_normal():
+    latents = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    cut = truncate(latents, 0.7)
+    assert cut.dtype == np.float32
+    assert np.abs(cut).max() <= 0.7
+    assert stats.kstest(cut, stats.truncnorm(-0.7, 0.7).cdf).pvalue > 0.01
+    np.testing.assert_array_equal(np.argsort(cut[:100]), np.argsort(latents[:100]))
+    np.testing.assert_allclose(truncate(latents, 30.0), latents, atol=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import signal
@@ -91,27 +90,6 @@ def test_generate_reads_the_saved_config(trained, tmp_path):
     assert grid.shape == (8 * 30 + 2, 8 * 30 + 2)
     final = np.asarray(Image.open(model_dir / "samples" / "step_0000006.png"))
     np.testing.assert_array_equal(grid, final)
-
-
-def test_interpolation_goes_from_one_sample_to_another_in_each_row(trained, tmp_path):
-    model_dir, _, _ = trained
-    plain, rows = tmp_path / "plain.png", tmp_path / "rows.png"
-    run("--mode=generate", f"--model_dir={model_dir}", f"--output={plain}")
-    run("--mode=generate", f"--model_dir={model_dir}", f"--output={rows}", "--interpolate")
-    plain, rows = (np.asarray(Image.open(path)).astype(int) for path in (plain, rows))
-    images = [
-        [
-            [grid[2 + 30 * y : 30 + 30 * y, 2 + 30 * x : 30 + 30 * x] for x in range(8)]
-            for y in range(8)
-        ]
-        for grid in (plain, rows)
-    ]
-    samples, between = images
-    for i, row in enumerate(between):
-        np.testing.assert_allclose(row[0], samples[0][i], atol=1)
-        np.testing.assert_allclose(row[-1], samples[1][i], atol=1)
-        steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(row)]
-        assert 0 < max(steps) < np.abs(row[0] - row[-1]).mean()
 
 
 def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):

@@ -192,18 +192,37 @@ class GanTrainer:
         self.last_metrics = dict(zip(METRICS, history[-1].tolist(), strict=True))
         return dict(zip(METRICS, history.mean(axis=0, dtype=np.float64).tolist(), strict=True))
 
-    def latents(self, count: int) -> tf.Tensor:
-        """[count, Z]: fixed latents, the same at every step and in every run of the seed."""
-        return self._players.draw_latents(self._sample_keys(count))
+    @property
+    def num_classes(self) -> int | None:
+        """Of the labels that the models know; None for models without labels."""
+        return None if self._class_ends is None else len(self._class_ends)
 
-    def sample(self, latents: tf.Tensor) -> np.ndarray:
-        """[B, Z] -> images [B, H, W, C] in [-1, 1], made in inference mode.
+    def latents(self, count: int, seed: int | None = None) -> tf.Tensor:
+        """[count, Z]: fixed latents, the same at every step and in every run of the seed.
 
-        A conditional generator makes one of each class in turn. Every process of a multi-worker
-        strategy must call it: one that ran a program of its own would leave the others waiting in
-        their next step.
+        Args:
+          count: How many.
+          seed: In [0, 2**32), for other ones; None for this trainer's own.
         """
-        return self._run_sample(latents).numpy()
+        keys = self._sample_keys(tf.range(count), self.seed if seed is None else seed)
+        return self._players.draw_latents(keys)
+
+    def sample(
+        self, latents: tf.Tensor, labels: np.ndarray | None = None, first: int = 0
+    ) -> np.ndarray:
+        """Images [B, H, W, C] in [-1, 1], made in inference mode.
+
+        Every process of a multi-worker strategy must call it: one that ran a program of its own
+        would leave the others waiting in their next step.
+
+        Args:
+          latents: [B, Z].
+          labels: int32 [B], for a conditional generator; without, it makes each class in turn.
+          first: The first one's number among the samples, that noise within the generator is of.
+        """
+        if labels is None:
+            labels = self._classes_in_turn(len(latents), first)
+        return self._run_sample(latents, labels, tf.constant(first)).numpy()
 
     def judge(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Images [B, H, W, C] in [-1, 1], and labels int32 [B] -> the discriminator's logits [B].
@@ -235,11 +254,10 @@ class GanTrainer:
             )
         return self._generate(self._players.draw_latents(keys), labels, random.fold(keys, 1))
 
-    def _sample(self, latents: tf.Tensor) -> tf.Tensor:
+    def _sample(self, latents: tf.Tensor, labels: tf.Tensor | None, first: tf.Tensor) -> tf.Tensor:
         # Each replica makes all of them: a handful, and no gather to write.
-        count = latents.shape[0]
-        keys = random.fold(self._sample_keys(count), 0)
-        arguments = (latents, self._classes_in_turn(count), keys)
+        examples = first + tf.range(latents.shape[0])
+        arguments = (latents, labels, random.fold(self._sample_keys(examples, self.seed), 0))
         images = self.strategy.run(self._generate, args=arguments)
         return self.strategy.experimental_local_results(images)[0]
 
@@ -247,12 +265,12 @@ class GanTrainer:
         with random.key_scope(keys):
             return self._players.generate(self.sampler, latents, labels, training=False)
 
-    def _classes_in_turn(self, count: int) -> tf.Tensor | None:
+    def _classes_in_turn(self, count: int, first: int = 0) -> tf.Tensor | None:
         """int32 [count]; None for models without labels."""
-        return None if self._class_ends is None else tf.range(count) % len(self._class_ends)
+        return self.num_classes and tf.range(first, first + count) % self.num_classes
 
-    def _sample_keys(self, count: int) -> tf.Tensor:
-        return random.example_keys(self.seed, "samples", 0, tf.range(count))
+    def _sample_keys(self, examples: tf.Tensor, seed: int) -> tf.Tensor:
+        return random.example_keys(seed, "samples", 0, examples)
 
     def _steps(self, order: tf.Tensor) -> tf.Tensor:
         """Example indices int32 [n, batch] -> metrics [n, len(METRICS)]."""
@@ -268,16 +286,7 @@ class GanTrainer:
 
     @tf.autograph.experimental.do_not_convert
     def replica_step(self, data: object, order: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """One step on one replica, inside strategy.run: see `trainer.step.ReplicaStep`.
-
-        Args:
-          data: The whole dataset, as `self.data` holds it for each replica.
-          order: int32 [order.batch_size], the examples of this step.
-          step: int64 scalar, steps done before this one.
-
-        Returns:
-          [len(METRICS)], already reduced over the replicas.
-        """
+        """`trainer.step.ReplicaStep` on this replica's part of `self.data`, inside strategy.run."""
         return self._step(data, order, step)
 
     def _take(self, data: object, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:

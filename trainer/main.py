@@ -6,32 +6,16 @@ import functools
 import sys
 from pathlib import PurePath, PurePosixPath
 
-from absl import app, flags, logging
+from absl import app, logging
 
 import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
+from trainer import command_line as flags
 
 _WARNING = logging.converter.absl_to_standard(logging.WARNING)
 _FLAVOURS = (
     "TensorFlow is not installed; choose its flavour: pip install 'gan-trainer[cpu]', "
     "'gan-trainer[gpu]' or 'gan-trainer[tpu]' (in a checkout: pip install -e '.[cpu]')"
 )
-
-GIN_FILE = flags.DEFINE_multi_string(
-    "gin_file", [], "A gin file: a path, or a name within configs/. Repeat it to overlay."
-)
-GIN_PARAM = flags.DEFINE_multi_string(
-    "gin_param", [], 'A binding over the files, such as "train.num_epochs=5". Repeatable.'
-)
-MODEL_DIR = flags.DEFINE_string(
-    "model_dir", None, "Where the run is or will be. Default: runs/ and the gin files' names."
-)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "generate"], "What to do.")
-OUTPUT = flags.DEFINE_string("output", None, "What to write, for --mode=generate: a PNG file.")
-INTERPOLATE = flags.DEFINE_bool(
-    "interpolate", False, "For --mode=generate: each row goes from one latent to another (slerp)."
-)
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 
 
 def default_model_dir(gin_files: list[str]) -> str:
@@ -51,7 +35,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, storage, tasks, training
+        from trainer import config, generation, storage, tasks, training
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -62,23 +46,24 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().addFilter(_worth_reading)
     try:
-        gin_files = GIN_FILE.value
-        model_dir = MODEL_DIR.value or default_model_dir(gin_files)
-        for path in (model_dir, DATA_DIR.value, OUTPUT.value, *gin_files):
+        gin_files = flags.GIN_FILE.value
+        model_dir = flags.MODEL_DIR.value or default_model_dir(gin_files)
+        for path in (model_dir, flags.DATA_DIR.value, flags.OUTPUT.value, *gin_files):
             storage.check(path or "")
         if gin_files:
-            config.load(gin_files, GIN_PARAM.value)
+            config.load(gin_files, flags.GIN_PARAM.value)
         else:
-            config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
+            config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
         task = training.run_training
-        if DRY_RUN.value:
+        if flags.DRY_RUN.value:
             task = tasks.print_plan
-        elif MODE.value == "evaluate":
+        elif flags.MODE.value == "evaluate":
             task = tasks.evaluate
-        elif MODE.value == "generate":
-            output = OUTPUT.value or f"{model_dir}/generated.png"
-            task = functools.partial(tasks.generate, output=output, interpolate=INTERPOLATE.value)
-        return config.call("train", model_dir=model_dir, data_dir=DATA_DIR.value, task=task)
+        elif flags.MODE.value == "generate":
+            output = flags.OUTPUT.value or f"{model_dir}/generated.png"
+            wishes = {name: flag.value for name, flag in flags.SAMPLES.items()}
+            task = functools.partial(generation.generate, output=output, **wishes)
+        return config.call("train", model_dir=model_dir, data_dir=flags.DATA_DIR.value, task=task)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

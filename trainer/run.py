@@ -11,6 +11,7 @@ from trainer.chart import Chart
 from trainer.checkpoints import Checkpoints
 from trainer.data.dataset import DatasetSpec
 from trainer.doctor import Doctor
+from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 
@@ -51,6 +52,18 @@ class Run:
         strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
         items = self.trainer.checkpoint_items | more
         return Checkpoints(items, self.model_dir, keep=self.keep_checkpoints, chief=self.chief)
+
+    def restore(self) -> None:
+        """Restores the newest checkpoint, to look at.
+
+        Raises:
+          TrainerError: if there is none.
+        """
+        if not self.checkpoints().restore():
+            raise TrainerError(
+                f"--model_dir={self.model_dir} holds no checkpoint; train first, or name "
+                "another run"
+            )
 
     def healthy(self) -> Checkpoints:
         """The state to which a rollback goes back."""

@@ -1,17 +1,14 @@
-"""What can be done with a run besides training it: evaluate, generate, or say what it would be."""
+"""What can be done with a run besides training it: evaluate it, or say what it would be."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 
 import numpy as np
 
 from trainer import card, storage, summaries
 from trainer.data.pipeline import denormalise
-from trainer.errors import TrainerError
 from trainer.evaluation import Evaluation
-from trainer.latents import slerp
 from trainer.pages import card as card_page
 from trainer.run import Run
 
@@ -39,41 +36,9 @@ def print_plan(run: Run) -> int:
     return 0
 
 
-def generate(run: Run, *, output: str, interpolate: bool = False) -> int:
-    """--mode=generate: a grid of samples of the newest checkpoint, as a PNG file.
-
-    Args:
-      run: With a checkpoint.
-      output: The file.
-      interpolate: Whether each row of the grid goes from one latent to another.
-    """
-    _restore(run)
-    latents = run.trainer.latents(run.num_samples).numpy()
-    if interpolate:
-        latents = _rows_between(latents)
-    images = run.trainer.sample(latents)
-    summaries.write_png(output, summaries.image_grid(denormalise(images)))
-    print(f"{len(images)} samples of step {run.step}: {output}")
-    return 0
-
-
-def _rows_between(latents: np.ndarray) -> np.ndarray:
-    """[N, Z] -> rows of the square grid with at most N places, each from one latent to another."""
-    side = math.isqrt(len(latents))
-    first, last = (np.repeat(ends, side, axis=0) for ends in np.split(latents[: 2 * side], 2))
-    return slerp(first, last, np.tile(np.linspace(0, 1, side), side)).astype(latents.dtype)
-
-
-def _restore(run: Run) -> None:
-    if not run.checkpoints().restore():
-        raise TrainerError(
-            f"--model_dir={run.model_dir} holds no checkpoint; train first, or name another run"
-        )
-
-
 def evaluate(run: Run) -> int:
     """--mode=evaluate: the card of the newest checkpoint, as JSON, scalars and a page."""
-    _restore(run)
+    run.restore()
     evaluation, samples = look(run)
     if run.chief:
         with contextlib.closing(summaries.EventWriter(run.model_dir)) as writer:
