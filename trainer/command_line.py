@@ -14,10 +14,15 @@ MODEL_DIR = flags.DEFINE_string(
     "model_dir", None, "Where the run is or will be. Default: runs/ and the gin files' names."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "generate"], "What to do.")
+MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "generate", "export"], "What to do."
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 OUTPUT = flags.DEFINE_string(
-    "output", None, "For --mode=generate: a .png, .npy, .gif or .webp; else a directory of PNGs."
+    "output",
+    None,
+    "For --mode=generate: a .png, .npy, .gif or .webp, or a directory for PNGs. "
+    "For --mode=export: a directory. Default: generated.png or export/ in the model_dir.",
 )
 
 SAMPLES = {
@@ -25,7 +30,8 @@ SAMPLES = {
         "show",
         "samples",
         ["samples", "interpolation", "training"],
-        "For --mode=generate: samples, ways between them (slerp), or the run's grids in time.",
+        "For --mode=generate, as the following: samples, ways between them (slerp), or the run's "
+        "grids in time.",
     ),
     "num": flags.DEFINE_integer("num", None, "Samples to generate. Default: as in a run's grids."),
     "seed": flags.DEFINE_integer("seed", None, "Of the samples. Default: as in a run's grids."),

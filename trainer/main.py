@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
     try:
-        from trainer import config, generation, storage, tasks, training
+        from trainer import config, export, generation, storage, tasks, training
         from trainer.errors import TrainerError
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
@@ -63,6 +63,10 @@ def main(argv: list[str]) -> int:
             output = flags.OUTPUT.value or f"{model_dir}/generated.png"
             wishes = {name: flag.value for name, flag in flags.SAMPLES.items()}
             task = functools.partial(generation.generate, output=output, **wishes)
+        elif flags.MODE.value == "export":
+            task = functools.partial(
+                export.export, output=flags.OUTPUT.value or f"{model_dir}/export"
+            )
         return config.call("train", model_dir=model_dir, data_dir=flags.DATA_DIR.value, task=task)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -56,7 +56,10 @@ class _SpectralNormalization:
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         self._iterates = training
-        return super().call(inputs)
+        try:
+            return super().call(inputs)
+        finally:
+            self._iterates = False
 
     @property
     def kernel(self):
@@ -127,21 +130,20 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def build(self, inputs_shape, labels_shape) -> None:
         channels = inputs_shape[-1]
-        self._norm = keras.layers.BatchNormalization(
+        self.norm = keras.layers.BatchNormalization(
             center=False, scale=False, synchronized=self.synchronized
         )
-        self._norm.build(inputs_shape)
-        self._scale = keras.layers.Embedding(self.num_classes, channels, "ones")
-        self._offset = keras.layers.Embedding(self.num_classes, channels, "zeros")
-        self._scale.build(None)
-        self._offset.build(None)
+        self.norm.build(inputs_shape)
+        self.scale = keras.layers.Embedding(self.num_classes, channels, "ones")
+        self.offset = keras.layers.Embedding(self.num_classes, channels, "zeros")
+        self.scale.build(None)
+        self.offset.build(None)
 
     def call(self, inputs: tf.Tensor, labels: tf.Tensor, training: bool = False) -> tf.Tensor:
         scale, offset = (
-            embedding(labels)[:, tf.newaxis, tf.newaxis]
-            for embedding in (self._scale, self._offset)
+            embedding(labels)[:, tf.newaxis, tf.newaxis] for embedding in (self.scale, self.offset)
         )
-        return self._norm(inputs, training=training) * scale + offset
+        return self.norm(inputs, training=training) * scale + offset
 
     def compute_output_shape(self, inputs_shape, labels_shape):
         return inputs_shape

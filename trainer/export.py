@@ -1,0 +1,154 @@
+"""--mode=export: the generator on its own, in the formats that other programs read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from trainer import config, storage
+from trainer.card import FILE_NAME as CARD_NAME
+from trainer.card import TITLES, Card, number
+from trainer.data.pipeline import denormalise
+from trainer.errors import TrainerError
+from trainer.formats import FORMATS
+from trainer.models.layers import Dropout
+from trainer.models.plain import plain
+from trainer.pages.card import TEMPLATES
+from trainer.run import Run
+from trainer.summaries import image_grid, write_png
+
+TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "bfloat16": 0.1}
+"""How far, in [-1, 1], an exported generator's pixel may be from the trainer's, by what the run
+computes in. The exports compute in float32."""
+
+_COUNT = 64  # samples that are compared
+_QUIETLY = {"check": True, "capture_output": True, "text": True}
+
+
+def export(run: Run, *, output: str) -> int:
+    """Writes the newest checkpoint's generator to a directory, with a model card.
+
+    The weights are those that evaluation and samples use: the average, if the run has one, and the
+    moving statistics of batch normalisation. Each file is read again by its format's own runtime,
+    and compared with the trainer, before anything is written to `output`.
+
+    Args:
+      run: With a checkpoint.
+      output: The directory, local or gs://; files of an earlier export are replaced.
+
+    Raises:
+      TrainerError: if there is no checkpoint, the generator draws random numbers, or a format's
+        images are not the trainer's.
+    """
+    run.restore()
+    trainer = run.trainer
+    latents = trainer.latents(_COUNT).numpy()
+    images = trainer.sample(latents)
+    if not run.chief:
+        return 0
+    inputs = [latents.astype(np.float32)]
+    if trainer.num_classes:
+        inputs.append(np.arange(_COUNT, dtype=np.int32) % trainer.num_classes)
+    with tempfile.TemporaryDirectory() as scratch:
+        distances = _write_formats(run, Path(scratch), inputs, images)
+        Path(scratch, config.SAVED_NAME).write_text(config.text(), encoding="utf-8")
+        write_png(f"{scratch}/samples.png", image_grid(denormalise(images)))
+        card = Card.load(run.model_dir)
+        if card:
+            Path(scratch, CARD_NAME).write_text(card.to_json(), encoding="utf-8")
+        Path(scratch, "README.md").write_text(_model_card(run, card, distances), encoding="utf-8")
+        _copy(Path(scratch), output)
+    for name, distance in distances.items():
+        print(f"{name:20} {distance:.1e} from the trainer's own images at most")
+    print(f"The generator of step {run.step}, and its card README.md: {output}")
+    return 0
+
+
+def _write_formats(
+    run: Run, directory: Path, inputs: list[np.ndarray], images: np.ndarray
+) -> dict[str, float]:
+    """Writes each format whose libraries are installed; returns the distances by file."""
+    noisy = [x.name for x in run.trainer.sampler.layers if isinstance(x, Dropout) and x.always]
+    if noisy:
+        raise TrainerError(
+            f"the generator drops out when sampling ({noisy[0]}; hack 17), and exported formats "
+            "hold no such noise; train one without, or use --mode=generate"
+        )
+    model = plain(run.trainer.sampler)
+    bound = TOLERANCE[run.trainer.sampler.compute_dtype]
+    distances = {}
+    for kind in FORMATS:
+        if kind.missing:
+            logging.warning(
+                "%s is left out: %s is not installed; pip install 'gan-trainer[export]'",
+                kind.file,
+                " and ".join(kind.missing),
+            )
+            continue
+        logging.info("writing %s", kind.file)
+        path = str(directory / kind.file)
+        kind.write(model, path)
+        distance = float(np.abs(kind.load(path)(inputs) - images).max())
+        if not distance <= bound:
+            raise TrainerError(
+                f"{kind.file} makes images that are {distance:.1e} from the trainer's, where "
+                f"{bound:g} is allowed; nothing was written"
+            )
+        distances[kind.file] = distance
+    return distances
+
+
+def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str:
+    """README.md, in Markdown."""
+    trainer = run.trainer
+    rows = []
+    if card:
+        rows = [
+            (TITLES[name][0], number(m.value), number(m.real)) for name, m in card.metrics.items()
+        ]
+    return TEMPLATES.get_template("model_card.md").render(
+        name=run.spec.name,
+        image_shape=run.spec.image_shape,
+        latent_dim=trainer.latent_dim,
+        num_classes=trainer.num_classes,
+        parameters=trainer.sampler.count_params(),
+        step=run.step,
+        images_seen=run.step * trainer.order.batch_size,
+        num_examples=trainer.order.num_examples,
+        weights=trainer.sampler_weights,
+        version=importlib.metadata.version("gan-trainer"),
+        revision=_revision(),
+        card=card,
+        rows=rows,
+        distances=distances,
+    )
+
+
+def _revision() -> str | None:
+    """The commit of the checkout that this package is run from; None where it is none."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        # Else it is some other repository, that this package was installed within.
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], **_QUIETLY)
+        described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(described, **_QUIETLY).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _copy(directory: Path, output: str) -> None:
+    """Copies files to a local or gs:// directory; the card, which vouches for the others, last."""
+    files = sorted(
+        (path for path in directory.rglob("*") if path.is_file()),
+        key=lambda path: path.name == "README.md",
+    )
+    for path in files:
+        target = f"{output}/{path.relative_to(directory)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        storage.write_file(target, path.read_bytes())

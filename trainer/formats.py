@@ -1,0 +1,127 @@
+"""The file formats of an exported generator: each one written, and read by its own runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+Generate = Callable[[list[np.ndarray]], np.ndarray]
+"""Latents float32 [N, Z], and labels int32 [N] if conditional -> images float32 [N, H, W, C]."""
+
+_NAMES = ("latents", "labels")  # of the inputs; "images" is the output
+_OPSET = 17  # ONNX Runtime reads it since 1.12, of 2022
+
+
+class Format(NamedTuple):
+    """One of FORMATS."""
+
+    file: str
+    """Or directory."""
+    write: Callable[[keras.Model, str], None]
+    load: Callable[[str], Generate]
+    needs: tuple[str, ...] = ()
+    """Modules of the extra `export`."""
+
+    @property
+    def missing(self) -> list[str]:
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+def signature(model: keras.Model) -> list[tf.TensorSpec]:
+    """Of the generator's inputs, by name: latents, and labels if it is conditional."""
+    return [
+        tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)
+        for x, name in zip(model.inputs, _NAMES, strict=False)
+    ]
+
+
+def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    @tf.function(input_signature=signature(model), autograph=False)
+    def generate(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        arguments = inputs[0] if len(inputs) == 1 else list(inputs)
+        return {"images": model(arguments, training=False)}
+
+    return generate
+
+
+def _write_keras(model: keras.Model, path: str) -> None:
+    model.save(path)
+
+
+def _load_keras(path: str) -> Generate:
+    model = keras.models.load_model(path)
+    return lambda inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False).numpy()
+
+
+def _write_saved_model(model: keras.Model, path: str) -> None:
+    module = tf.Module()
+    module.model = model  # whose variables are saved
+    module.generate = _function(model)
+    tf.saved_model.save(module, path, {"serving_default": module.generate})
+
+
+def _load_saved_model(path: str) -> Generate:
+    loaded = tf.saved_model.load(path)
+    generate = loaded.signatures["serving_default"]
+
+    def run(inputs: list[np.ndarray]) -> np.ndarray:
+        given = {name: tf.constant(x) for name, x in zip(_NAMES, inputs, strict=False)}
+        return generate(**given)["images"].numpy()
+
+    run.loaded = loaded  # which the signature does not keep alive
+    return run
+
+
+def _write_tflite(model: keras.Model, path: str) -> None:
+    # Frozen first: the variables that the converter freezes by itself come out as NaN.
+    frozen = convert_variables_to_constants_v2(_function(model).get_concrete_function())
+    with open(path, "wb") as file:
+        file.write(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+
+
+def _load_tflite(path: str) -> Generate:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path)
+    places = {details["name"]: details["index"] for details in interpreter.get_input_details()}
+
+    def run(inputs: list[np.ndarray]) -> np.ndarray:
+        given = {places[name]: x for name, x in zip(_NAMES, inputs, strict=False)}
+        for place, x in given.items():
+            interpreter.resize_tensor_input(place, x.shape)
+        interpreter.allocate_tensors()
+        for place, x in given.items():
+            interpreter.set_tensor(place, x)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    return run
+
+
+def _write_onnx(model: keras.Model, path: str) -> None:
+    import tf2onnx
+
+    tf2onnx.convert.from_function(
+        _function(model), signature(model), opset=_OPSET, output_path=path
+    )
+
+
+def _load_onnx(path: str) -> Generate:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda inputs: session.run(["images"], dict(zip(_NAMES, inputs, strict=False)))[0]
+
+
+FORMATS = (
+    Format("generator.keras", _write_keras, _load_keras),
+    Format("saved_model", _write_saved_model, _load_saved_model),
+    Format("generator.tflite", _write_tflite, _load_tflite, ("ai_edge_litert",)),
+    Format("generator.onnx", _write_onnx, _load_onnx, ("tf2onnx", "onnxruntime")),
+)
