@@ -2,10 +2,9 @@
 
     python docs_worker.py ITEMS RESULTS
 
-ITEMS is JSON, a list of [kind, value]: "python" and its source, which shares one namespace with the
-others; "trainer" and the arguments of `python -m trainer.main`; "saved" and the name of a config, for
-a run in runs/ that has it. RESULTS will be a list of [exit code, standard output, standard
-error].
+ITEMS is JSON, a list of [kind, value]: "python" and its source, all in one namespace; "trainer" and
+the arguments of `python -m trainer.main`; "saved" and the name of a config, for a run in runs/ that
+has it. RESULTS will be a list of [exit code, standard output, standard error].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pages say what is so: their commands and snippets run, their links, names and messages exist."""
+"""The pages say what is so: commands and snippets run; links, names and messages exist."""
 
 from __future__ import annotations
 
@@ -156,10 +156,9 @@ def names(shown):
 def test_scripts_know_the_flags_that_are_shown(page):
     for script, *arguments in commands(page, SCRIPT):
         path = ROOT / "scripts" / script
-        sources = (
-            [path, *path.parent.glob("[cr]*e*.py")] if path.parent.name == "launch" else [path]
-        )
-        defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', "".join(s.read_text() for s in sources))
+        shared = [ROOT / "scripts" / "launch" / "cluster.py"] if "launch" in script else []
+        sources = "".join(source.read_text() for source in (path, *shared))
+        defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', sources)
         own = itertools.takewhile(lambda argument: argument != "--", arguments)
         used = {a.removeprefix("--").partition("=")[0] for a in own if a.startswith("--")}
         assert used <= set(defined), f"{script}: {used - set(defined)}"
