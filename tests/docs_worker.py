@@ -24,11 +24,12 @@ import tensorflow as tf  # isort: skip
 
 from trainer import config
 
+NAMESPACE = {}
 NUM_DEVICES = 4  # as many as the pages ask for, since a process can be cut once only
 
 
-def run_python(source, namespace={"__name__": "__main__"}):  # noqa: B006  one for all
-    exec(compile(source, "tutorial", "exec"), namespace)
+def run_python(source):
+    exec(compile(source, "tutorial", "exec"), NAMESPACE)
     return 0
 
 

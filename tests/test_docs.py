@@ -106,6 +106,7 @@ def ran(tmp_path_factory):
     return list(zip(items, results, strict=True)), folder
 
 
+@pytest.mark.slow
 def test_the_tutorials_snippets_print_what_it_says(ran):
     results, _ = ran
     printed = [(code, out) for (kind, _), (code, out, _) in results if kind == "python"]
@@ -121,6 +122,7 @@ def test_the_tutorials_snippets_print_what_it_says(ran):
     assert len(wanted) == sum(language == "text" for language, _ in blocks) > 9
 
 
+@pytest.mark.slow
 def test_the_tutorials_runs_leave_their_pictures(ran):
     results, folder = ran
     done = [out for (kind, value), (code, out, _) in results if kind == "trainer" and code == 0]
@@ -130,6 +132,7 @@ def test_the_tutorials_runs_leave_their_pictures(ran):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", SHOWN, ids=" ".join)
 def test_every_command_builds(ran, shown):
     if "--mode=export" in shown and '"export"' not in (ROOT / "trainer" / "main.py").read_text():
