@@ -105,21 +105,24 @@ def make_card(fid=0.5, **changes):
     return Card(**(fields | changes))
 
 
-def write_mnist(data_dir, num_train, num_test):
-    """A small "mnist" in data_dir, by TFDS's own writer; its builder wants all 70,000 images.
+def write_mnist(data_dir, num_train, num_test, name="mnist"):
+    """A small "mnist", or another of TFDS's, in data_dir; its builder wants all its images.
 
     Three pixels of an image tell which it is: its digit, its number and its split (0 or 1).
     """
-    builder = tfds.builder("mnist", data_dir=data_dir)
+    builder = tfds.builder(name, data_dir=data_dir)
+    shape = builder.info.features["image"].shape
     splits = {}
     for i, (split, count) in enumerate((("train", num_train), ("test", num_test))):
-        images = np.random.default_rng(i).integers(0, 256, (count, 28, 28, 1), np.uint8)
+        images = np.random.default_rng(i).integers(0, 256, (count, *shape), np.uint8)
         labels = np.arange(count) % 10
         images[:, 0, :3, 0] = np.stack([labels, np.arange(count), np.full(count, i)], axis=1)
         examples = zip(images, labels, strict=True)
         splits[split] = [(j, {"image": x, "label": y}) for j, (x, y) in enumerate(examples)]
+        if "id" in builder.info.features:
+            splits[split] = [(j, example | {"id": str(j)}) for j, example in splits[split]]
     tfds.dataset_builders.store_as_tfds_dataset(
-        name="mnist",
+        name=name,
         version=str(builder.version),
         features=builder.info.features,
         split_datasets=splits,
