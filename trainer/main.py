@@ -31,6 +31,7 @@ OUTPUT = flags.DEFINE_string("output", None, "What to write, for --mode=generate
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "For --mode=generate: each row goes from one latent to another (slerp)."
 )
+PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace for TensorBoard's Profile tab.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 
 
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> int:
             config.load(gin_files, GIN_PARAM.value)
         else:
             config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
-        task = training.run_training
+        task = functools.partial(training.run_training, profile=PROFILE.value)
         if DRY_RUN.value:
             task = tasks.print_plan
         elif MODE.value == "evaluate":
