@@ -330,6 +330,7 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
         (["--gin_file=digits.gin", "--gin_param=Doctor.every=0"], "Doctor.every=0 must be at"),
         (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
+        (["--gin_file=digits.gin", "--profile=-1"], "--profile=-1 must be at least 0"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):

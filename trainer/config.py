@@ -177,11 +177,14 @@ def text() -> str:
     return gin.config_str(max_line_length=100)
 
 
-def settings() -> dict[str, bool | int | float | str]:
-    """What the functions called so far were given, defaults too, as a flat list of plain values.
+def settings(without: Sequence[str] = ()) -> dict[str, bool | int | float | str]:
+    """What the functions called so far were given, defaults too, as plain values.
 
     Named as --gin_param takes them, without "train." before the experiment's own. A constructor
     goes by its name, several are joined by commas, and None and an empty list are "none".
+
+    Args:
+      without: Modules whose functions are left out.
     """
     parser = config_parser.ConfigParser(gin.operative_config_str(), _Names())
     modules: dict[str, str] = {}
@@ -189,7 +192,9 @@ def settings() -> dict[str, bool | int | float | str]:
     for statement in parser:
         if isinstance(statement, config_parser.ImportStatement):
             modules[statement.bound_name()] = statement.module
-        elif isinstance(statement, config_parser.BindingStatement) and statement.arg_name:
+        elif not isinstance(statement, config_parser.BindingStatement) or not statement.arg_name:
+            continue  # a macro stands where it is used
+        elif modules.get(statement.selector.split(".")[0]) not in without:
             scope = f"{statement.scope}/" if statement.scope else ""
             name = f"{scope}{_short(statement.selector, modules)}.{statement.arg_name}"
             found[name.removeprefix("train.")] = _plain(statement.value, modules)

@@ -29,6 +29,9 @@ from trainer.checkpoints import Checkpoints
 from trainer.errors import DivergenceError, LostPeerError, TrainerError
 from trainer.run import Run
 
+_ONLOOKERS = ("trainer.doctor", "trainer.evaluation", "trainer.symptoms")
+"""Modules whose settings the config's text has, and the HPARAMS tab need not."""
+
 # What TensorFlow's collectives raise, depending on the moment, when a process is lost.
 _PEER_ERRORS = (
     tf.errors.UnavailableError,
@@ -228,7 +231,7 @@ def _kept(checkpoints: Checkpoints) -> str:
 def _start_writing(run: Run, stack: contextlib.ExitStack) -> summaries.EventWriter:
     """What the chief alone writes at the start: the config, and real images in a new run."""
     config.save(run.model_dir)
-    hparams.write(run.model_dir, config.settings())
+    hparams.write(run.model_dir, config.settings(without=_ONLOOKERS))
     writer = summaries.EventWriter(run.model_dir)
     stack.callback(writer.close)
     writer.text(run.step, "config", "```\n" + config.text() + "\n```")
