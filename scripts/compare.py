@@ -15,7 +15,8 @@ import sys
 from absl import app, flags, logging
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import comparison, config, storage
+from trainer import comparison, config, hparams, storage
+from trainer.card import TITLES
 from trainer.errors import TrainerError
 from trainer.pages import comparison as page
 
@@ -62,6 +63,9 @@ def _compare(output: str, seeds: range) -> int:
     storage.write_file(f"{output}/table.md", table + "\n")
     command = shlex.join(["python", *sys.argv])
     storage.write_file(f"{output}/index.html", page.render(results, seeds, output, command))
+    model_dirs = [comparison.model_dir(output, variant, seed) for variant, seed in pairs]
+    titles = {f"evaluation/{name}": " ".join(title) for name, title in TITLES.items()}
+    hparams.write_columns(output, model_dirs, titles)
     print(table)
     for rival in results[1:]:
         print(comparison.verdict(results[0], rival))

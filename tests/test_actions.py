@@ -123,3 +123,23 @@ def test_a_second_ctrl_c_stops_at_once():
     with stop.listening(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_profile_is_of_the_steps_it_says_or_ends_with_the_run(tmp_path, caplog):
+    def profile(name, calls):
+        trace = actions.Profile(str(tmp_path / name), step=10, steps=5)
+        assert trace.due == (11, 16)
+        for step in calls:
+            trace(step, METRICS)
+        trace.close()
+        return len(list((tmp_path / name).glob("plugins/profile/*/*.xplane.pb")))
+
+    with caplog.at_level("INFO", logger="absl"):
+        assert profile("whole", [11, 16, 20]) == 1
+        assert profile("ended", [11]) == 1
+        assert profile("never", [20]) == 0
+    lines = [record.getMessage() for record in caplog.records]
+    assert [
+        f"{tmp_path}/{name}/plugins/profile; " in line
+        for name, line in zip(("whole", "ended"), lines, strict=True)
+    ] == [True, True]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_doctor import (
     IMAGES,
     LABELS,
@@ -23,6 +25,7 @@ from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.doctor import Doctor
 from trainer.errors import TrainerError
 
+TEXTS = ("doctor/not_finite/alert", "doctor/rollback")
 STEPS = 24
 EVERY = 4
 
@@ -140,6 +143,10 @@ def test_what_is_not_finite_rolls_back_too_and_then_ends_the_run(make_strategy, 
     first, back, second = journal(tmp_path)
     assert (first["step"], first["alert"], second["alert"]) == (2, "not_finite", "not_finite")
     assert (back["rollback"]["to"], back["rollback"]["stream"]) == (0, 1)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    told = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in TEXTS}
+    assert re.match(r"step 2: \S+ is (nan|inf)", told[TEXTS[0]])
+    assert "back from step 2 to step 0, on noise stream 1: rollback 1 of 1" in told[TEXTS[1]]
 
 
 def test_rollbacks_take_a_doctor(make_strategy, tmp_path):

@@ -172,3 +172,25 @@ def test_bound_without_a_base_names_one():
     config.load(["hardware/tpu.gin"], [])
     with pytest.raises(TrainerError, match=r"train\.dataset open: .*mnist\.gin"):
         config.bound("train.dataset")
+
+
+def test_settings_are_plain_values_of_what_was_called():
+    config.load(
+        ["digits.gin", "losses/hinge.gin", "hacks/cosine_learning_rate.gin"],
+        ["beta = 0.25", "adam.beta_1 = %beta"],
+    )
+
+    def task(run):
+        found.update(config.settings(without=["trainer.doctor", "trainer.symptoms"]))
+        return 0
+
+    found = {}
+    config.call("train", model_dir="nowhere", data_dir=None, task=task)
+    expected = {
+        **{"batch_size": 32, "loss": "hinge", "generator": "article.generator"},
+        **{"adam.learning_rate": "rate/cosine()", "rate/cosine.first": 4e-4, "adam.beta_1": 0.25},
+        **{"conditional": False, "penalties": "none", "opponents": "none", "seed": 0},
+        **{"article.discriminator.dropout": 0.4, "Evaluator.num_samples": 10_000},
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert not {"Doctor.every", "collapse.share", "model_dir", "beta"} & found.keys()

@@ -45,6 +45,14 @@ def test_calls_are_cut_where_an_action_is_due(periods, settings, calls, steps):
     assert [step for step, _ in recorder.seen] == steps
 
 
+def test_an_action_may_be_due_at_single_steps():
+    recorder = Recorder()
+    every = [loop.Every(recorder.action, 0, at=(1, 6))]
+    assert loop.run(recorder.train, step=0, last_step=10, steps_per_loop=4, actions=every) == 10
+    assert recorder.calls == [1, 4, 1, 4]
+    assert [step for step, _ in recorder.seen] == [1, 6, 10]
+
+
 def test_actions_get_the_metrics_of_the_last_call():
     recorder = Recorder()
     run(recorder, [None])

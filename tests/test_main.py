@@ -60,7 +60,7 @@ def test_tensorboard_reads_the_run(trained):
     assert set(events.Tags()["tensors"]) == {
         *("loss/discriminator", "loss/generator", "accuracy/real", "accuracy/fake"),
         *("gradient_norm/discriminator", "gradient_norm/generator", "speed/images_per_second"),
-        *("samples", "real", "config"),
+        *("samples", "real", "config", "_hparams_/session_start_info"),
     }
     steps = {tag: [e.step for e in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
     assert steps["loss/generator"] == [2, 3, 4, 6]
@@ -308,6 +308,7 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
         (["--gin_file=digits.gin", "--gin_param=Doctor.every=0"], "Doctor.every=0 must be at"),
         (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
+        (["--gin_file=digits.gin", "--profile=-1"], "--profile=-1 must be at least 0"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):
@@ -367,5 +368,5 @@ def test_two_workers_train_as_one_process_does(trained, tmp_path):
     )
     assert ours.size == 452_801 + 41_729
     assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
-    assert len(list(tmp_path.glob("events.*"))) == 1
+    assert len(list(tmp_path.glob("events.*"))) == 2  # the settings, and all else
     assert Card.load(str(tmp_path)).step == 6

@@ -451,7 +451,7 @@ def test_a_read_only_directory_is_one_line(small_disk):
 def test_a_half_written_event_file_does_no_harm(tmp_path):
     short = [*RUN, f"--model_dir={tmp_path}"]
     run(*short, "--gin_param=train.num_steps=4")
-    (events,) = tmp_path.glob("events.*")
+    (events,) = tmp_path.glob("events.*.v2")
     events.write_bytes(events.read_bytes()[:-7])
     run(*short, "--gin_param=train.num_steps=8", "--gin_param=train.steps_per_loop=2")
     accumulator = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0}).Reload()

@@ -1,4 +1,4 @@
-"""What happens between calls of train: progress, scalars, samples; and stopping on request."""
+"""What happens between calls of train: progress, scalars, samples, a profile; and stopping."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+import tensorflow as tf
 import tqdm
 from absl import logging
 
@@ -153,6 +154,42 @@ class Samples:
         grid = summaries.image_grid(denormalise(self._sample()))
         self._writer.image(step, "samples", grid)
         summaries.write_png(f"{self._directory}/step_{step:07d}.png", grid)
+
+
+class Profile:
+    """Traces some steps for TensorBoard's Profile tab.
+
+    They follow a call of a single step, which traces the functions and compiles.
+
+    Args:
+      model_dir: Where the trace will be, as TensorBoard wants it: in plugins/profile/TIME.
+      step: Steps done so far.
+      steps: How many to trace; a run that ends sooner ends its trace.
+    """
+
+    def __init__(self, model_dir: str, step: int, steps: int) -> None:
+        self.due = (step + 1, step + 1 + steps)
+        """The steps at which it must be called."""
+        self._model_dir = model_dir
+        self._tracing = False
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        if self._tracing:
+            self.close()
+        elif step == self.due[0]:
+            tf.profiler.experimental.start(self._model_dir)
+            self._tracing = True
+
+    def close(self) -> None:
+        """Writes what was traced, if anything was."""
+        if self._tracing:
+            self._tracing = False
+            tf.profiler.experimental.stop()
+            logging.info(
+                "profile: %s/plugins/profile; to look at it, pip install xprof, then the Profile "
+                "tab of tensorboard --logdir=%s",
+                *(self._model_dir, self._model_dir),
+            )
 
 
 class StopRequest:

@@ -91,6 +91,8 @@ class Care:
             entry = {"step": failure.step, "alert": "not_finite", "measured": failure.measured}
             chart.journal.append(entry)
             self._write_journal()
+            if self._writer:
+                self._writer.text(failure.step, "doctor/not_finite/alert", str(failure))
             if not self._can_roll_back():
                 raise failure
         journal, stream = chart.journal, chart.stream + 1
@@ -109,10 +111,12 @@ class Care:
         self._checkpoints.save(again=True)
         self._write_journal()
         if self._writer:
-            logging.warning(
-                "doctor: %s; back from step %d to step %d, on noise stream %d: rollback %d of %d",
-                *(failure, failure.step, step, stream, chart.rollbacks, self._run.rollbacks),
+            told = (
+                f"{failure}; back from step {failure.step} to step {step}, on noise stream "
+                f"{stream}: rollback {chart.rollbacks} of {self._run.rollbacks}"
             )
+            logging.warning("doctor: %s", told)
+            self._writer.text(failure.step, "doctor/rollback", told)
 
     def report(self) -> None:
         """The end of training: one line on what was found."""

@@ -17,6 +17,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TF
 MODE = flags.DEFINE_enum(
     "mode", "train", ["train", "evaluate", "generate", "export"], "What to do."
 )
+PROFILE = flags.DEFINE_integer("profile", 0, "Steps to trace for TensorBoard's Profile tab.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Build everything, print the plan and stop.")
 OUTPUT = flags.DEFINE_string(
     "output",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import gin
 import tensorflow as tf
 from absl import logging
+from gin import config_parser
 
 from trainer import storage
 from trainer.errors import TrainerError
@@ -174,6 +175,61 @@ def bound(parameter: str) -> Callable[..., object]:
 def text() -> str:
     """The full configuration in force, as gin text that can be read again."""
     return gin.config_str(max_line_length=100)
+
+
+def settings(without: Sequence[str] = ()) -> dict[str, bool | int | float | str]:
+    """What the functions called so far were given, defaults too, as plain values.
+
+    Named as --gin_param takes them, without "train." before the experiment's own. A constructor
+    goes by its name, several are joined by commas, and None and an empty list are "none".
+
+    Args:
+      without: Modules whose functions are left out.
+    """
+    parser = config_parser.ConfigParser(gin.operative_config_str(), _Names())
+    modules: dict[str, str] = {}
+    found = {}
+    for statement in parser:
+        if isinstance(statement, config_parser.ImportStatement):
+            modules[statement.bound_name()] = statement.module
+        elif not isinstance(statement, config_parser.BindingStatement) or not statement.arg_name:
+            continue  # a macro stands where it is used
+        elif modules.get(statement.selector.split(".")[0]) not in without:
+            scope = f"{statement.scope}/" if statement.scope else ""
+            name = f"{scope}{_short(statement.selector, modules)}.{statement.arg_name}"
+            found[name.removeprefix("train.")] = _plain(statement.value, modules)
+    return found
+
+
+class _Names(config_parser.ParserDelegate):
+    """Leaves references as names."""
+
+    def configurable_reference(self, name: str, evaluate: bool) -> _Reference:
+        return _Reference(f"{name}()" if evaluate else name)
+
+    def macro(self, name: str) -> object:
+        return gin.query_parameter(f"{name}/gin.macro.value")
+
+
+class _Reference(str):
+    """The name of a constructor, as the config has it."""
+
+
+def _plain(value: object, modules: Mapping[str, str]) -> bool | int | float | str:
+    if isinstance(value, _Reference):
+        scope, slash, selector = value.rpartition("/")
+        return f"{scope}{slash}{_short(selector, modules)}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_plain(part, modules)) for part in value) or "none"
+    if value is None:
+        return "none"
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _short(selector: str, modules: Mapping[str, str]) -> str:
+    """Without the module, unless it is within one of the package's rooms, or not the package's."""
+    module, _, rest = selector.partition(".")
+    return rest if modules.get(module) == f"{_PACKAGE.name}.{module}" else selector
 
 
 def save(model_dir: str) -> None:

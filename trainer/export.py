@@ -16,7 +16,7 @@ from trainer.card import FILE_NAME as CARD_NAME
 from trainer.card import TITLES, Card, number
 from trainer.data.pipeline import denormalise
 from trainer.errors import TrainerError
-from trainer.formats import FORMATS
+from trainer.formats import FORMATS, Format
 from trainer.models.layers import Dropout
 from trainer.models.plain import plain
 from trainer.pages.card import TEMPLATES
@@ -84,17 +84,20 @@ def _write_formats(
     bound = TOLERANCE[run.trainer.sampler.compute_dtype]
     distances = {}
     for kind in FORMATS:
+        path = str(directory / kind.file)
         if kind.missing:
-            logging.warning(
-                "%s is left out: %s is not installed; pip install 'gan-trainer[export]'",
-                kind.file,
-                " and ".join(kind.missing),
-            )
+            names = " and ".join(kind.missing)
+            _left_out(kind, f"{names} is not installed; pip install 'gan-trainer[export]'")
             continue
         logging.info("writing %s", kind.file)
-        path = str(directory / kind.file)
-        kind.write(model, path)
-        distance = float(np.abs(kind.load(path)(inputs) - images).max())
+        try:
+            kind.write(model, path)
+            made = kind.load(path)(inputs)
+        except Exception as error:  # converters raise of every kind; the other formats stay
+            _left_out(kind, f"its converter refuses this generator ({storage.first_line(error)})")
+            tf.io.gfile.rmtree(path) if tf.io.gfile.isdir(path) else Path(path).unlink(True)
+            continue
+        distance = float(np.abs(made - images).max())
         if not distance <= bound:
             raise TrainerError(
                 f"{kind.file} makes images that are {distance:.1e} from the trainer's, where "
@@ -102,6 +105,10 @@ def _write_formats(
             )
         distances[kind.file] = distance
     return distances
+
+
+def _left_out(kind: Format, reason: str) -> None:
+    logging.warning("%s is left out: %s", kind.file, reason)
 
 
 def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str:

@@ -12,17 +12,24 @@ Metrics = Mapping[str, float]
 class Every:
     """Calls `action(step, metrics)` at each multiple of `period` steps, and at the end.
 
-    A period of 0 leaves only the end; None means after every call of train.
+    A period of 0 leaves only the end; None means after every call of train. Single steps may be
+    added by `at`.
     """
 
     action: Callable[[int, Metrics], None]
     period: int | None = None
+    at: Sequence[int] = ()
 
     def steps_until_due(self, step: int) -> int | None:
-        return self.period - step % self.period if self.period else None
+        ahead = [due - step for due in self.at if due > step]
+        if self.period:
+            ahead.append(self.period - step % self.period)
+        return min(ahead, default=None)
 
     def is_due(self, step: int) -> bool:
-        return self.period is None or (self.period > 0 and step % self.period == 0)
+        if self.period is None or step in self.at:
+            return True
+        return self.period > 0 and step % self.period == 0
 
 
 def run(

@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
             config.load(gin_files, flags.GIN_PARAM.value)
         else:
             config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
-        task = training.run_training
+        task = functools.partial(training.run_training, profile=flags.PROFILE.value)
         if flags.DRY_RUN.value:
             task = tasks.print_plan
         elif flags.MODE.value == "evaluate":

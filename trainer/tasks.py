@@ -63,10 +63,11 @@ def look(run: Run) -> tuple[Evaluation, np.ndarray]:
 def keep(
     run: Run, writer: summaries.EventWriter, evaluation: Evaluation, samples: np.ndarray
 ) -> None:
-    """Writes an evaluation as scalars, as the run's card and as a page; the chief's to do."""
+    """Writes an evaluation as scalars and text, as the run's card and as a page: the chief's."""
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)
+    writer.text(result.step, "evaluation/card", f"```\n{result.table()}\n```")
     writer.flush()
     storage.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
     curves = summaries.read_scalars(run.model_dir)

@@ -11,12 +11,26 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 from absl import logging
 
-from trainer import actions, config, identity, lock, loop, storage, strategy, summaries, tasks
+from trainer import (
+    actions,
+    config,
+    hparams,
+    identity,
+    lock,
+    loop,
+    storage,
+    strategy,
+    summaries,
+    tasks,
+)
 from trainer.card import Card
 from trainer.care import Care, Relapse
 from trainer.checkpoints import Checkpoints
 from trainer.errors import DivergenceError, LostPeerError, TrainerError
 from trainer.run import Run
+
+_ONLOOKERS = ("trainer.doctor", "trainer.evaluation", "trainer.symptoms")
+"""Modules whose settings the config's text has, and the HPARAMS tab need not."""
 
 # What TensorFlow's collectives raise, depending on the moment, when a process is lost.
 _PEER_ERRORS = (
@@ -28,8 +42,12 @@ _PEER_ERRORS = (
 )
 
 
-def run_training(run: Run) -> int:
+def run_training(run: Run, *, profile: int = 0) -> int:
     """--mode=train: trains, or resumes, in model_dir.
+
+    Args:
+      run: To train.
+      profile: How many steps to trace, after the first.
 
     Returns:
       0, or 128 + the signal's number where a signal asked it to stop (saved first).
@@ -37,13 +55,15 @@ def run_training(run: Run) -> int:
     Raises:
       TrainerError: if the run in model_dir is of another model or dataset, or training failed.
     """
+    if profile < 0:
+        raise TrainerError(f"--profile={profile} must be at least 0: the number of steps to trace")
     checkpoints = run.checkpoints(doctor=run.chart)
     with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
         if run.chief:
             tf.io.gfile.makedirs(f"{run.model_dir}/samples")
             stack.enter_context(lock.held(run.model_dir))
             identity.check(run.model_dir, run.identity())
-        _require_one_config(run.trainer.strategy)
+        _require_one_config(run.trainer.strategy, profile)
         if checkpoints.restore():
             logging.info("resuming %s at step %d", run.model_dir, run.step)
         if run.step >= run.num_steps:
@@ -52,10 +72,10 @@ def run_training(run: Run) -> int:
                 "or train.num_steps to go on"
             )
             return 0
-        return _train(run, checkpoints, stack)
+        return _train(run, checkpoints, stack, profile)
 
 
-def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> int:
+def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack, profile: int) -> int:
     """From the step restored to the last, or to a signal; returns the exit code."""
     stop = actions.StopRequest()
     anyone_stops = strategy.any_process(run.trainer.strategy)
@@ -63,6 +83,12 @@ def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack) -> i
     care = Care(run, checkpoints, writer)
     watch = actions.Stopwatch()
     every = _actions(run, checkpoints, care, watch, writer, stack)
+    if profile:
+        trace = actions.Profile(run.model_dir, run.step, profile)
+        stack.callback(trace.close)
+        # Calls are cut alike on all processes; the chief's alone are traced.
+        action = trace if run.chief else lambda step, metrics: None
+        every.insert(0, loop.Every(action, 0, at=trace.due))
     with stop.listening(), _last_checkpoint_named(checkpoints):
         reached = None
         while reached is None:
@@ -158,13 +184,13 @@ def _evaluations(
     )
 
 
-def _require_one_config(distribution: tf.distribute.Strategy) -> None:
+def _require_one_config(distribution: tf.distribute.Strategy, profile: int) -> None:
     """Refuses to train where the processes were started with different configs."""
-    if not strategy.all_equal(distribution, zlib.crc32(config.text().encode())):
+    if not strategy.all_equal(distribution, zlib.crc32(f"{profile} {config.text()}".encode())):
         resolver = distribution.cluster_resolver
         raise TrainerError(
             f"{resolver.task_type} {resolver.task_id} and the others were started with different "
-            "configs; give every process the same --gin_file and --gin_param"
+            "configs; give every process the same --gin_file, --gin_param and --profile"
         )
 
 
@@ -205,6 +231,7 @@ def _kept(checkpoints: Checkpoints) -> str:
 def _start_writing(run: Run, stack: contextlib.ExitStack) -> summaries.EventWriter:
     """What the chief alone writes at the start: the config, and real images in a new run."""
     config.save(run.model_dir)
+    hparams.write(run.model_dir, config.settings(without=_ONLOOKERS))
     writer = summaries.EventWriter(run.model_dir)
     stack.callback(writer.close)
     writer.text(run.step, "config", "```\n" + config.text() + "\n```")

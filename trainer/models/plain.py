@@ -47,11 +47,17 @@ def plain(model: keras.Model) -> keras.Model:
 def _twin(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, layers.ConditionalBatchNormalization):
         return _conditional_normalization(layer)
-    settings = layer.get_config() | {"dtype": "float32"}
+    settings = _in_float32(layer.get_config())
     settings.pop("spectral", None)
     if "synchronized" in settings:
         settings["synchronized"] = False
     return _PLAIN.get(type(layer), type(layer)).from_config(settings)
+
+
+def _in_float32(settings: dict) -> dict:
+    """A layer's settings, and those of a layer within them, such as an activation."""
+    inner = {k: _in_float32(v) if isinstance(v, dict) else v for k, v in settings.items()}
+    return inner | ({"dtype": "float32"} if "dtype" in settings else {})
 
 
 def _conditional_normalization(layer: layers.ConditionalBatchNormalization) -> keras.Model:
