@@ -40,7 +40,14 @@ def auto() -> tf.distribute.Strategy:
 
 
 def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
-    """One device: `device`, such as "GPU:1", or else the first GPU, or else the CPU."""
+    """One device.
+
+    Args:
+      device: Such as "GPU:1"; None for the first GPU or, where there is none, the CPU.
+
+    Raises:
+      TrainerError: naming the devices there are, if it is not one of them.
+    """
     if device is None:
         device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
     known = [d.name.removeprefix("/physical_device:") for d in tf.config.list_physical_devices()]
@@ -52,7 +59,14 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
 
 
 def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
-    """All GPUs of this machine or, for development, its CPU cut into `virtual_cpus` devices."""
+    """All GPUs of this machine or, for development, its CPU cut into devices.
+
+    Args:
+      virtual_cpus: How many devices the CPU makes, at least 1; None for the GPUs.
+
+    Raises:
+      TrainerError: if there is no GPU, or the number is too small.
+    """
     if virtual_cpus is None:
         if not tf.config.list_physical_devices("GPU"):
             raise TrainerError(

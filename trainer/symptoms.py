@@ -144,7 +144,11 @@ def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
 
 
 def gradient_explodes(*, limit: float = 1000.0) -> Rule:
-    """The norm of either player's gradient is over `limit`."""
+    """The gradient of either player is too large.
+
+    Args:
+      limit: What its norm is over.
+    """
 
     def check(signs: Signs, memory: Memory) -> Complaint | None:
         names = ("gradient_norm/discriminator", "gradient_norm/generator")
@@ -202,7 +206,11 @@ def class_entropy(*, share: float = 0.7) -> Rule:
 
 
 def dead_output(*, share: float = 0.5) -> Rule:
-    """More than a `share` of the samples are one flat tone."""
+    """Many samples are one flat tone.
+
+    Args:
+      share: Of the samples that more are.
+    """
 
     def check(signs: Signs, memory: Memory) -> Complaint | None:
         value = signs["flat"]
