@@ -18,7 +18,7 @@ from trainer.errors import TrainerError
 SAVED_NAME = "config.gin"
 
 _READING_ERRORS = (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError)
-_READING_ERRORS += (tf.errors.OpError,)
+_READING_ERRORS += (NameError, tf.errors.OpError)
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
@@ -50,9 +50,10 @@ def find(name: str) -> str:
     shipped = CONFIG_DIR / name
     if shipped.is_file():
         return str(shipped)
+    here = [path.name for path in Path.cwd().glob("*.gin")]
     raise TrainerError(
         f"--gin_file={name} is neither a file nor one of the shipped configs; "
-        f"{_closest(name, available())}"
+        f"{_closest(name, [*available(), *here])}"
     )
 
 
@@ -201,6 +202,13 @@ def _explain(error: Exception) -> str:
     message = " ".join(line.strip() for line in lines if line.strip())
     if match := re.search(r"No configurable matching '([^']+)'", message):
         return f"{message}; {_closest(match[1], _configurables())}"
+    if "No configurable matching reference" in message:
+        if "In bindings string" in message:
+            return f"{message}; --gin_param imports nothing: bind it in a gin file that does"
+        return (
+            f"{message}; begin its file with `from __gin__ import dynamic_registration` and import "
+            "its module"
+        )
     if match := re.search(
         r"Configurable '([^']+)' doesn't have a parameter named '([^']+)'", message
     ):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer import losses, optimizers
 from trainer import strategy as strategies
 from trainer.augment import Augmentation
-from trainer.data.dataset import Dataset, DatasetSpec
+from trainer.data.dataset import Dataset, DatasetSpec, checked
 from trainer.doctor import Doctor
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
@@ -26,6 +26,11 @@ _LEAST = {
     "rollbacks": 0,
 }
 """The least that each whole number among train's settings may be."""
+
+_CALLED = ("dataset", "generator", "discriminator", "strategy", "loss", "evaluator")
+_CALLED += ("generator_optimizer", "discriminator_optimizer")
+_ALL_CALLED = ("penalties", "augmentations")
+"""Settings that are called, or each of whose elements is."""
 
 _TRAINER = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
 _TRAINER += ("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim")
@@ -120,9 +125,10 @@ def train(
     """
     settings = locals()
     _check_least(settings)
+    _check_callable(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
-    images, labels = source.load("train")
+    images, labels = checked(source.spec, source.load("train"))
     examples = {"images": images, "labels": labels if conditional else None}
     trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
     care = doctor and doctor(trainer=trainer, dataset=source, **examples)
@@ -164,6 +170,19 @@ def _check_least(settings: dict[str, object]) -> None:
         raise TrainerError(
             f"train.rollbacks={settings['rollbacks']} needs a doctor to say when; bind train.doctor"
         )
+
+
+def _check_callable(settings: dict[str, object]) -> None:
+    for name in _ALL_CALLED:
+        if not isinstance(settings[name], list | tuple):
+            raise TrainerError(f"train.{name}={settings[name]!r} must be a list, as in [@module.f]")
+    listed = [(name, value) for name in _ALL_CALLED for value in settings[name]]
+    for name, value in [*((name, settings[name]) for name in _CALLED), *listed]:
+        if not callable(value):
+            raise TrainerError(
+                f"train.{name} holds a {type(value).__name__}, but must name a function, which "
+                "the trainer calls: @module.function, without quotes or parentheses"
+            )
 
 
 def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:

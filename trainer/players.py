@@ -103,8 +103,8 @@ def build(
     Raises:
       TrainerError: if the models do not fit each other or the images.
     """
-    for constructor in (generator, discriminator):
-        check_constructor(constructor, num_classes is not None)
+    check_constructor(generator, ("latent_dim", "image_shape"), num_classes is not None)
+    check_constructor(discriminator, ("image_shape",), num_classes is not None)
     given = {"image_shape": image_shape} | ({"num_classes": num_classes} if num_classes else {})
     another = functools.partial(generator, latent_dim=latent_dim, **given)
     models = another(), discriminator(**given)
