@@ -44,9 +44,6 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
 
     Args:
       device: Such as "GPU:1"; None for the first GPU or, where there is none, the CPU.
-
-    Raises:
-      TrainerError: naming the devices there are, if it is not one of them.
     """
     if device is None:
         device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
@@ -63,9 +60,6 @@ def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
 
     Args:
       virtual_cpus: How many devices the CPU makes, at least 1; None for the GPUs.
-
-    Raises:
-      TrainerError: if there is no GPU, or the number is too small.
     """
     if virtual_cpus is None:
         if not tf.config.list_physical_devices("GPU"):
