@@ -150,7 +150,7 @@ def configs() -> list[str]:
         (f"[`{name}`](../configs/{name})", first_sentence(path))
         for name, path in zip(names, paths, strict=True)
     ]
-    return table(("`--gin_file=`", ""), rows)
+    return table(("`--gin_file=`", "what it is"), rows)
 
 
 def section(module: griffe.Module, items: list[griffe.Object]) -> list[str]:
@@ -163,7 +163,7 @@ def section(module: griffe.Module, items: list[griffe.Object]) -> list[str]:
         (f"`{module.name}.{item.name}`", " ".join(text(item)[: 1 if settings[item] else None]))
         for item in items
     ]
-    lines += [*table(("configurable", ""), rows), ""]
+    lines += [*table(("configurable", "what it is"), rows), ""]
     for item in items:
         if settings[item]:
             lines += [f"### {module.name}.{item.name}", "", "\n\n".join(text(item)[1:]), ""]
