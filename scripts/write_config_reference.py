@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import griffe
@@ -22,8 +23,10 @@ CONFIGS = ROOT / "configs"
 PAGE = ROOT / "docs" / "config.md"
 MARK = "<!-- From here on written by scripts/write_config_reference.py: do not edit. -->"
 
-_GIVEN = ("data_dir", "dataset", "image_shape", "images", "labels", "latent_dim", "num_classes")
-_GIVEN += ("players", "strategy", "trainer")
+_GIVEN = (
+    *("data_dir", "dataset", "image_shape", "images", "labels", "latent_dim", "num_classes"),
+    *("players", "strategy", "trainer"),
+)
 """What the trainer passes itself to what a config names; `train` is where these come from."""
 
 
@@ -127,7 +130,7 @@ def escaped(prose: str) -> str:
     return "".join(plain)
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A Markdown table; within code a bar still ends a cell, unless it is escaped."""
     lines = [head, ("---",) * len(head), *rows]
     cells = ([re.sub(r"(?<!\\)\|", r"\|", cell) for cell in line] for line in lines)

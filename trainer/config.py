@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gin
 import tensorflow as tf
@@ -17,8 +18,10 @@ from trainer.errors import TrainerError
 
 SAVED_NAME = "config.gin"
 
-_READING_ERRORS = (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError)
-_READING_ERRORS += (NameError, tf.errors.OpError)
+_READING_ERRORS = (
+    *(ValueError, SyntaxError, LookupError, ImportError, AttributeError, NameError, OSError),
+    tf.errors.OpError,
+)
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
@@ -157,7 +160,7 @@ def call(name: str, **arguments: object) -> int:
         raise plain from error
 
 
-def bound(parameter: str) -> Callable[..., object]:
+def bound(parameter: str) -> Callable[..., Any]:
     """The configurable that the config gives to `parameter`, such as "train.dataset".
 
     Raises:

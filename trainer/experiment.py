@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,18 +28,24 @@ _LEAST = {
 }
 """The least that each whole number among train's settings may be."""
 
-_CALLED = ("dataset", "generator", "discriminator", "strategy", "loss", "evaluator")
-_CALLED += ("generator_optimizer", "discriminator_optimizer")
+_CALLED = (
+    *("dataset", "generator", "discriminator", "strategy", "loss", "evaluator"),
+    *("generator_optimizer", "discriminator_optimizer"),
+)
 _ALL_CALLED = ("penalties", "augmentations")
 """Settings that are called, or each of whose elements is."""
 
-_TRAINER = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
-_TRAINER += ("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim")
-_TRAINER += ("batch_size", "seed", "ema_half_life", "precision", "kernels")
+_TRAINER = (
+    *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"),
+    *("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim"),
+    *("batch_size", "seed", "ema_half_life", "precision", "kernels"),
+)
 """Settings that GanTrainer takes as they are."""
 
-_SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
-_SCHEDULE += ("keep_checkpoints", "evaluate_every", "rollbacks")
+_SCHEDULE = (
+    *("steps_per_loop", "checkpoint_every", "sample_every", "num_samples"),
+    *("keep_checkpoints", "evaluate_every", "rollbacks"),
+)
 """Settings that a Run takes as they are."""
 
 
@@ -148,7 +155,7 @@ def train(
     return task(run)
 
 
-def _trainer(settings: dict[str, object], *, spec: DatasetSpec, **given: object) -> GanTrainer:
+def _trainer(settings: dict[str, Any], *, spec: DatasetSpec, **given: Any) -> GanTrainer:
     """The trainer of train's settings, `given` its strategy and examples."""
     return GanTrainer(
         num_classes=spec.num_classes,
@@ -159,7 +166,7 @@ def _trainer(settings: dict[str, object], *, spec: DatasetSpec, **given: object)
     )
 
 
-def _check_least(settings: dict[str, object]) -> None:
+def _check_least(settings: dict[str, Any]) -> None:
     for name, minimum in _LEAST.items():
         value = settings[name]
         if value is None and name == "num_steps":
@@ -172,7 +179,7 @@ def _check_least(settings: dict[str, object]) -> None:
         )
 
 
-def _check_callable(settings: dict[str, object]) -> None:
+def _check_callable(settings: dict[str, Any]) -> None:
     for name in _ALL_CALLED:
         if not isinstance(settings[name], list | tuple):
             raise TrainerError(f"train.{name}={settings[name]!r} must be a list, as in [@module.f]")

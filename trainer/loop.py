@@ -15,7 +15,7 @@ class Every:
     A period of 0 leaves only the end; None means after every call of train.
     """
 
-    action: Callable[[int, Metrics], None]
+    action: Callable[[int, Metrics], object]
     period: int | None = None
 
     def steps_until_due(self, step: int) -> int | None:

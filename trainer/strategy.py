@@ -163,8 +163,7 @@ def _ended_after(seconds: float, message: str) -> Iterator[None]:
     try:
         yield
     finally:
-        watchdog.stdin.close()
-        watchdog.wait()
+        watchdog.communicate()  # closes its standard input
         signal.signal(signal.SIGINT, on_interrupt)
         signal.signal(NO_PEER, signal.SIG_DFL)
 
