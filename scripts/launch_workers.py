@@ -10,6 +10,7 @@ again from the last checkpoint. For several machines there is scripts/launch/.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import shlex
 import signal
@@ -52,7 +53,7 @@ def _start_all(command: list[str]) -> list[subprocess.Popen]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda index=index: _settle(index),
+            preexec_fn=functools.partial(_settle, index),
         )
         for index in range(NUM_WORKERS.value)
     ]

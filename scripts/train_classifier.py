@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     """Trains, writes and reports."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    dataset = tfds_source.from_builder(DATASET.value, data_dir=DATA_DIR.value)
+    dataset = tfds_source.from_builder(name=DATASET.value, data_dir=DATA_DIR.value)
     weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
     content = classifier.pack(weights)
     storage.write_file(OUTPUT.value, content)

@@ -73,6 +73,10 @@ def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
             ["discriminator.dropout=0"],
             "Ambiguous selector 'discriminator', matches .*chatgpt.*article",
         ),
+        (["mnist.gin"], ["train.loss=@other.loss"], "param imports nothing: bind it in a gin file"),
+        (["no_registration.gin"], [], "begin its file with `from __gin__"),
+        (["no_import.gin"], [], "'experiment' was not provided by an import"),
+        (["bad_imprt.gin"], [], "did you mean bad_import.gin"),
         (["mnist.gin"], ["train.batch_size=%size"], "macro %size is used .* never given a value"),
         (["mnist.gin"], ["train.batch_size=1 2"], "config error: "),
         (["bad_import.gin"], [], "config error: .*trainer.modles"),
@@ -81,6 +85,12 @@ def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
 def test_mistakes_become_one_line_with_the_closest_names(tmp_path, files, params, message):
     (tmp_path / "bad_import.gin").write_text(
         "from __gin__ import dynamic_registration\nfrom trainer.modles import article\n"
+    )
+    (tmp_path / "no_registration.gin").write_text(
+        "from trainer import losses\ninclude 'mnist.gin'\ntrain.loss = @losses.other\n"
+    )
+    (tmp_path / "no_import.gin").write_text(
+        "from __gin__ import dynamic_registration\nexperiment.train.seed = 1\n"
     )
     with pytest.raises(TrainerError, match=message) as caught:
         config.load(files, params)

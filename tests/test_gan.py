@@ -13,6 +13,7 @@ from trainer import losses, optimizers, random
 from trainer.data.pipeline import normalise
 from trainer.errors import TrainerError
 from trainer.gan import METRICS, GanTrainer
+from trainer.losses import GanLoss
 from trainer.models import article, conditional
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1), dtype=np.uint8)
@@ -260,6 +261,10 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
             "train.conditional=True, but generator does not take num_classes",
         ),
         (
+            {"generator": lambda latent_dim: None},
+            "does not take image_shape; the trainer calls it with latent_dim, image_shape",
+        ),
+        (
             {"discriminator": lambda image_shape: _model(image_shape, keras.layers.LeakyReLU())},
             r"returns \(28, 28, 1\) .* need \(1,\)",
         ),
@@ -272,6 +277,13 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
 def test_settings_that_break_a_rule(make_strategy, settings, message):
     with pytest.raises(TrainerError, match=message):
         make_trainer(make_strategy(1), **settings)
+
+
+@pytest.mark.parametrize("mean", [tf.reduce_mean, lambda logits: logits])
+def test_a_loss_that_is_not_one_number_an_example_is_refused(make_strategy, mean):
+    loss = GanLoss(lambda real, fake: mean(fake - real), lambda real, fake: -fake[:, 0])
+    with pytest.raises(TrainerError, match=r"one number an example is needed, \[B\]"):
+        make_trainer(make_strategy(1), loss=loss).train(1)
 
 
 def _model(image_shape, layer):

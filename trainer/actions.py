@@ -42,7 +42,7 @@ class Pace:
 
     def __call__(self, step: int, metrics: Metrics) -> None:
         now = (step, self._clock())
-        if self._first is None or step <= self._previous[0]:
+        if self._first is None or self._previous is None or step <= self._previous[0]:
             self._first = now
             self.images_per_second = self.seconds_to_go = None
         else:
@@ -59,7 +59,7 @@ class Stopwatch:
     """Where a run's time goes: the share of each function that it was told to time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds: collections.Counter[str] = collections.Counter()
+        self.seconds: dict[str, float] = collections.defaultdict(float)
         self._clock = clock
         self._start = clock()
 
@@ -77,7 +77,8 @@ class Stopwatch:
 
     def __str__(self) -> str:
         total = max(self._clock() - self._start, 1e-9)
-        parts = [*self.seconds.most_common(), ("the rest", total - self.seconds.total())]
+        parts = sorted(self.seconds.items(), key=lambda part: -part[1])
+        parts.append(("the rest", total - sum(self.seconds.values())))
         return ", ".join(f"{name} {100 * seconds / total:.1f} %" for name, seconds in parts)
 
 

@@ -113,7 +113,7 @@ class Card:
         lines = [f"{'':52} {'samples':>10} {'95 % interval':>20} {'real':>10}"]
         for name, metric in self.metrics.items():
             interval = ""
-            if metric.low is not None:
+            if metric.low is not None and metric.high is not None:
                 interval = f"{number(metric.low)} to {number(metric.high)}"
             shown = f"{number(metric.value):>10} {interval:>20} {number(metric.real):>10}"
             lines.append(f"{TITLES[name][0]:52} {shown}")
@@ -163,4 +163,6 @@ def as_metrics(
 
 
 def _parts(value: Estimate | float) -> tuple[float, float | None, float | None]:
-    return tuple(value) if isinstance(value, Estimate) else (value, None, None)
+    if isinstance(value, Estimate):
+        return value.value, value.low, value.high
+    return value, None, None

@@ -59,9 +59,10 @@ class Care:
         Raises:
           Relapse: if there is an alert and a rollback left.
         """
-        if step % self._run.doctor.every:
+        doctor = self._run.doctor
+        if doctor is None or step % doctor.every:
             return
-        examination = self._run.doctor.examine(self._chart, step)
+        examination = doctor.examine(self._chart, step)
         if self._writer:
             signs = examination.signs.items()
             self._writer.scalars(step, {f"doctor/{name}": value for name, value in signs})
@@ -95,6 +96,7 @@ class Care:
                 self._writer.text(failure.step, "doctor/not_finite/alert", str(failure))
             if not self._can_roll_back():
                 raise failure
+        assert self._healthy
         journal, stream = chart.journal, chart.stream + 1
         if not self._healthy.restore(at_most=chart.healthy):
             raise TrainerError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -30,7 +31,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        items: Mapping[str, object],
+        items: Mapping[str, Any],
         model_dir: str,
         *,
         keep: int = 3,
@@ -46,7 +47,7 @@ class Checkpoints:
         self._scratch = None if chief else tempfile.TemporaryDirectory()
         self._manager = tf.train.CheckpointManager(
             self._checkpoint,
-            self.directory if chief else self._scratch.name,
+            self._scratch.name if self._scratch else self.directory,
             max_to_keep=keep,
             checkpoint_name=_NAME,
         )

@@ -184,7 +184,7 @@ def collect(found: Sequence[Variant], seeds: Sequence[int], output: str) -> list
         cards = [Card.load(model_dir(output, variant, seed)) for seed in seeds]
         if None in cards:
             raise TrainerError(f"{output}/{variant.name} lacks an evaluation; compare again")
-        results.append(Result(variant, tuple(cards)))
+        results.append(Result(variant, tuple(card for card in cards if card)))
     ways = {
         (card.dataset, card.num_samples, card.num_test, card.extractor_sha256)
         for result in results

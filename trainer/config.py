@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import gin
 import tensorflow as tf
@@ -18,8 +19,10 @@ from trainer.errors import TrainerError
 
 SAVED_NAME = "config.gin"
 
-_READING_ERRORS = (ValueError, SyntaxError, LookupError, ImportError, AttributeError, OSError)
-_READING_ERRORS += (tf.errors.OpError,)
+_READING_ERRORS = (
+    *(ValueError, SyntaxError, LookupError, ImportError, AttributeError, NameError, OSError),
+    tf.errors.OpError,
+)
 
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
@@ -51,9 +54,10 @@ def find(name: str) -> str:
     shipped = CONFIG_DIR / name
     if shipped.is_file():
         return str(shipped)
+    here = [path.name for path in Path.cwd().glob("*.gin")]
     raise TrainerError(
         f"--gin_file={name} is neither a file nor one of the shipped configs; "
-        f"{_closest(name, available())}"
+        f"{_closest(name, [*available(), *here])}"
     )
 
 
@@ -157,7 +161,7 @@ def call(name: str, **arguments: object) -> int:
         raise plain from error
 
 
-def bound(parameter: str) -> Callable[..., object]:
+def bound(parameter: str) -> Callable[..., Any]:
     """The configurable that the config gives to `parameter`, such as "train.dataset".
 
     Raises:
@@ -257,6 +261,13 @@ def _explain(error: Exception) -> str:
     message = " ".join(line.strip() for line in lines if line.strip())
     if match := re.search(r"No configurable matching '([^']+)'", message):
         return f"{message}; {_closest(match[1], _configurables())}"
+    if "No configurable matching reference" in message:
+        if "In bindings string" in message:
+            return f"{message}; --gin_param imports nothing: bind it in a gin file that does"
+        return (
+            f"{message}; begin its file with `from __gin__ import dynamic_registration` and import "
+            "its module"
+        )
     if match := re.search(
         r"Configurable '([^']+)' doesn't have a parameter named '([^']+)'", message
     ):

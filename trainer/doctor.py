@@ -120,7 +120,7 @@ class Doctor:
             complaint = rule.check(signs, record["memory"])
             record["count"] = record["count"] + 1 if complaint else 0
             complaints += [complaint] if complaint else []
-            if record["count"] == self._patience:
+            if complaint and record["count"] == self._patience:
                 alerts.append(Alert(step, rule, complaint))
         chart.examinations += 1
         chart.journal += [alert.entry() for alert in alerts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from trainer import losses, optimizers
 from trainer import strategy as strategies
 from trainer.augment import Augmentation
-from trainer.data.dataset import Dataset, DatasetSpec
+from trainer.data.dataset import Dataset, DatasetSpec, checked
 from trainer.doctor import Doctor
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
@@ -27,13 +28,24 @@ _LEAST = {
 }
 """The least that each whole number among train's settings may be."""
 
-_TRAINER = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
-_TRAINER += ("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim")
-_TRAINER += ("batch_size", "seed", "ema_half_life", "precision", "kernels")
+_CALLED = (
+    *("dataset", "generator", "discriminator", "strategy", "loss", "evaluator"),
+    *("generator_optimizer", "discriminator_optimizer"),
+)
+_ALL_CALLED = ("penalties", "augmentations")
+"""Settings that are called, or each of whose elements is."""
+
+_TRAINER = (
+    *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"),
+    *("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim"),
+    *("batch_size", "seed", "ema_half_life", "precision", "kernels"),
+)
 """Settings that GanTrainer takes as they are."""
 
-_SCHEDULE = ("steps_per_loop", "checkpoint_every", "sample_every", "num_samples")
-_SCHEDULE += ("keep_checkpoints", "evaluate_every", "rollbacks")
+_SCHEDULE = (
+    *("steps_per_loop", "checkpoint_every", "sample_every", "num_samples"),
+    *("keep_checkpoints", "evaluate_every", "rollbacks"),
+)
 """Settings that a Run takes as they are."""
 
 
@@ -120,9 +132,10 @@ def train(
     """
     settings = locals()
     _check_least(settings)
+    _check_callable(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
-    images, labels = source.load("train")
+    images, labels = checked(source.spec, source.load("train"))
     examples = {"images": images, "labels": labels if conditional else None}
     trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
     care = doctor and doctor(trainer=trainer, dataset=source, **examples)
@@ -142,7 +155,7 @@ def train(
     return task(run)
 
 
-def _trainer(settings: dict[str, object], *, spec: DatasetSpec, **given: object) -> GanTrainer:
+def _trainer(settings: dict[str, Any], *, spec: DatasetSpec, **given: Any) -> GanTrainer:
     """The trainer of train's settings, `given` its strategy and examples."""
     return GanTrainer(
         num_classes=spec.num_classes,
@@ -153,7 +166,7 @@ def _trainer(settings: dict[str, object], *, spec: DatasetSpec, **given: object)
     )
 
 
-def _check_least(settings: dict[str, object]) -> None:
+def _check_least(settings: dict[str, Any]) -> None:
     for name, minimum in _LEAST.items():
         value = settings[name]
         if value is None and name == "num_steps":
@@ -164,6 +177,19 @@ def _check_least(settings: dict[str, object]) -> None:
         raise TrainerError(
             f"train.rollbacks={settings['rollbacks']} needs a doctor to say when; bind train.doctor"
         )
+
+
+def _check_callable(settings: dict[str, Any]) -> None:
+    for name in _ALL_CALLED:
+        if not isinstance(settings[name], list | tuple):
+            raise TrainerError(f"train.{name}={settings[name]!r} must be a list, as in [@module.f]")
+    listed = [(name, value) for name in _ALL_CALLED for value in settings[name]]
+    for name, value in [*((name, settings[name]) for name in _CALLED), *listed]:
+        if not callable(value):
+            raise TrainerError(
+                f"train.{name} holds a {type(value).__name__}, but must name a function, which "
+                "the trainer calls: @module.function, without quotes or parentheses"
+            )
 
 
 def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:

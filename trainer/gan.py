@@ -88,7 +88,7 @@ class GanTrainer:
         self.order = BatchOrder(len(images), batch_size * discriminator_steps, seed)
         self.seed = seed
         self._image_shape = images.shape[1:]
-        self._class_ends = None if labels is None else _class_ends(labels, num_classes)
+        self._class_ends = None if labels is None else _class_ends(labels, num_classes or 0)
         self._ema_half_life = ema_half_life
 
         keras.utils.set_random_seed(seed)  # the initial weights; nothing else draws from it
@@ -289,7 +289,7 @@ class GanTrainer:
         """`trainer.step.ReplicaStep` on this replica's part of `self.data`, inside strategy.run."""
         return self._step(data, order, step)
 
-    def _take(self, data: object, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def _take(self, data: tuple, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
         images, labels = take(data, order, self._image_shape)
         return normalise(images, self._players.dtype), labels
 

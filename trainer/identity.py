@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -63,7 +64,7 @@ def check(model_dir: str, identity: Identity) -> None:
             )
 
 
-def _leaves(config: object, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
     if isinstance(config, dict):
         for key, value in config.items():
             if key not in _NOT_IDENTITY:

@@ -16,7 +16,7 @@ class Every:
     added by `at`.
     """
 
-    action: Callable[[int, Metrics], None]
+    action: Callable[[int, Metrics], object]
     period: int | None = None
     at: Sequence[int] = ()
 

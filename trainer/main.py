@@ -11,7 +11,7 @@ from absl import app, logging
 import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
 from trainer import command_line as flags
 
-_WARNING = logging.converter.absl_to_standard(logging.WARNING)
+_WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
 _FLAVOURS = (
     "TensorFlow is not installed; choose its flavour: pip install 'gan-trainer[cpu]', "
     "'gan-trainer[gpu]' or 'gan-trainer[tpu]' (in a checkout: pip install -e '.[cpu]')"
@@ -25,7 +25,7 @@ def default_model_dir(gin_files: list[str]) -> str:
     return f"runs/{'-'.join(names)}"
 
 
-def _worth_reading(record: logging.ABSLLogRecord) -> bool:
+def _worth_reading(record: logging.ABSLLogRecord) -> bool:  # type: ignore[name-defined]
     """Our own lines, and other libraries' warnings: TensorFlow reports each save's sharding."""
     return record.levelno >= _WARNING or "trainer" in PurePath(record.pathname).parts
 

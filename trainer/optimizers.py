@@ -70,6 +70,8 @@ class _Rate(keras.optimizers.schedules.LearningRateSchedule):
 class ScheduledAdam(keras.optimizers.Adam):
     """Keras's Adam, whose beta_2 may be a schedule."""
 
+    beta_2: Value
+
     def update_step(self, gradient, variable, learning_rate) -> None:
         given = self.beta_2
         self.beta_2 = schedules.at(given, tf.convert_to_tensor(self.iterations), variable.dtype)

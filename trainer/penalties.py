@@ -37,17 +37,29 @@ Penalty = Callable[[Judged], tf.Tensor]
 
 
 def r1(*, gamma: Value = 1.0) -> Penalty:
-    """gamma/2 |grad D|^2 at real images (Mescheder et al., 2018, equation 9)."""
+    """gamma/2 |grad D|^2 at real images (Mescheder et al., 2018, equation 9).
+
+    Args:
+      gamma: At least 0, or a schedule.
+    """
     return lambda judged: _zero_centred(judged.gradients()[0], gamma, judged.step)
 
 
 def r2(*, gamma: Value = 1.0) -> Penalty:
-    """gamma/2 |grad D|^2 at generated images (Mescheder et al., 2018, equation 10)."""
+    """gamma/2 |grad D|^2 at generated images (Mescheder et al., 2018, equation 10).
+
+    Args:
+      gamma: At least 0, or a schedule.
+    """
     return lambda judged: _zero_centred(judged.gradients()[1], gamma, judged.step)
 
 
 def gradient_penalty(*, weight: Value = 10.0) -> Penalty:
-    """weight (|grad D| - 1)^2 between a real and a generated image (Gulrajani et al., 2017)."""
+    """weight (|grad D| - 1)^2 between a real and a generated image (Gulrajani et al., 2017).
+
+    Args:
+      weight: At least 0, or a schedule.
+    """
 
     def penalty(judged: Judged) -> tf.Tensor:
         real, fake = judged.real, judged.fake

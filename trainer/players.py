@@ -103,18 +103,28 @@ def build(
     Raises:
       TrainerError: if the models do not fit each other or the images.
     """
-    for constructor in (generator, discriminator):
-        check_constructor(constructor, num_classes is not None)
+    check_constructor(generator, ("latent_dim", "image_shape"), num_classes is not None)
+    check_constructor(discriminator, ("image_shape",), num_classes is not None)
     given = {"image_shape": image_shape} | ({"num_classes": num_classes} if num_classes else {})
     another = functools.partial(generator, latent_dim=latent_dim, **given)
     models = another(), discriminator(**given)
     check_models(*models, image_shape, conditional=num_classes is not None)
-    built = [
+    generator_optimizer, discriminator_optimizer = (
         for_reduced_gradients(make(), model.trainable_variables)
         for make, model in zip(optimizers, models, strict=True)
-    ]
+    )
     sampler = models[0]
     if averaged:
         sampler = another()
         averaging.start(sampler, models[0])
-    return Players(*models, sampler, *built, another, latent_dim, dtype, kernels)
+    return Players(
+        generator=models[0],
+        discriminator=models[1],
+        sampler=sampler,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        another_generator=another,
+        latent_dim=latent_dim,
+        dtype=dtype,
+        kernels=kernels,
+    )

@@ -34,7 +34,7 @@ def _u32(value) -> tf.Tensor:
     return tf.cast(value, tf.uint32)
 
 
-def _pcg4d(x, y, z, w) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+def _pcg4d(x, y, z, w) -> tuple[tf.Tensor, ...]:
     """Mixes four broadcastable uint32 tensors into four independent-looking ones."""
     words = [_u32(v) * _u32(_MULTIPLIER) + _u32(_INCREMENT) for v in (x, y, z, w)]
     for last_round in (False, True):
@@ -74,14 +74,15 @@ def reseed(seed: int, stream: int) -> int:
 
 def fold(keys: tf.Tensor, number: int) -> tf.Tensor:
     """Keys uint32 [B, 3] that are independent of `keys` and of other numbers' folds."""
-    return tf.stack(_pcg4d(*tf.unstack(keys, axis=-1), number)[:3], axis=-1)
+    x, y, z = tf.unstack(keys, axis=-1)
+    return tf.stack(_pcg4d(x, y, z, number)[:3], axis=-1)
 
 
 def bits(keys: tf.Tensor, count: int) -> tf.Tensor:
     """uint32 [B, count]: `count` words of uniform bits for each key."""
     counters = tf.range(math.ceil(count / 4), dtype=tf.int32)[tf.newaxis]
-    words = _pcg4d(*(keys[:, i : i + 1] for i in range(3)), counters)
-    return tf.concat(words, axis=-1)[:, :count]
+    x, y, z = (keys[:, i : i + 1] for i in range(3))
+    return tf.concat(_pcg4d(x, y, z, counters), axis=-1)[:, :count]
 
 
 def uniform(keys: tf.Tensor, shape: Sequence[int], dtype: str = "float32") -> tf.Tensor:

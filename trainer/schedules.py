@@ -23,7 +23,11 @@ def at(value: Value, step: tf.Tensor, dtype: str) -> tf.Tensor:
 
 
 def constant(*, value: float) -> Schedule:
-    """The same at every step: what a schedule is compared with."""
+    """The same at every step: what a schedule is compared with.
+
+    Args:
+      value: At every step.
+    """
     return lambda step: tf.constant(value, keras.config.floatx())
 
 
@@ -57,7 +61,11 @@ def cosine(*, first: float, last: float, steps: int, warm_up_steps: int = 0) -> 
 
 
 def warm_up(*, value: float, steps: int) -> Schedule:
-    """In a straight line from 0 to `value` over `steps`, at least 1, and constant from there.
+    """In a straight line from 0 to `value` over `steps`, and constant from there.
+
+    Args:
+      value: From step `steps` on.
+      steps: At least 1.
 
     Raises:
       TrainerError: for a length that is out of range.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainer import averaging, losses, random
 from trainer.augment import Augmentation
+from trainer.errors import TrainerError
 from trainer.losses import GanLoss
 from trainer.opponents import Opponents
 from trainer.penalties import Judged, Penalty
@@ -195,7 +196,16 @@ class ReplicaStep:
         return self._judge(images, labels, step).logits
 
     def _global_mean(self, per_example: tf.Tensor) -> tf.Tensor:
-        """This replica's term of the mean over the global batch; [b] -> scalar."""
+        """This replica's term of the mean over the global batch; [b] -> scalar.
+
+        Raises:
+          TrainerError: for another shape, whose sum would be another number than the mean's.
+        """
+        if per_example.shape.rank != 1:
+            raise TrainerError(
+                f"a loss or penalty returns {tuple(per_example.shape)} where one number an example "
+                "is needed, [B]; sum over an example's own axes, and leave the mean to the trainer"
+            )
         return tf.reduce_sum(per_example) / self.batch_size
 
     def _update(

@@ -40,7 +40,11 @@ def auto() -> tf.distribute.Strategy:
 
 
 def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
-    """One device: `device`, such as "GPU:1", or else the first GPU, or else the CPU."""
+    """One device.
+
+    Args:
+      device: Such as "GPU:1"; None for the first GPU or, where there is none, the CPU.
+    """
     if device is None:
         device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
     known = [d.name.removeprefix("/physical_device:") for d in tf.config.list_physical_devices()]
@@ -52,7 +56,11 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
 
 
 def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
-    """All GPUs of this machine or, for development, its CPU cut into `virtual_cpus` devices."""
+    """All GPUs of this machine or, for development, its CPU cut into devices.
+
+    Args:
+      virtual_cpus: How many devices the CPU makes, at least 1; None for the GPUs.
+    """
     if virtual_cpus is None:
         if not tf.config.list_physical_devices("GPU"):
             raise TrainerError(
@@ -155,8 +163,7 @@ def _ended_after(seconds: float, message: str) -> Iterator[None]:
     try:
         yield
     finally:
-        watchdog.stdin.close()
-        watchdog.wait()
+        watchdog.communicate()  # closes its standard input
         signal.signal(signal.SIGINT, on_interrupt)
         signal.signal(NO_PEER, signal.SIG_DFL)
 

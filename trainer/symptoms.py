@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 from scipy.special import entr
 
@@ -50,7 +51,7 @@ class Observation:
     """Of `real`; these and the others are the discriminator's in inference mode."""
     logits_held_out: np.ndarray | None = None
     """Of images of the test split, where there is one."""
-    class_counts: tuple[np.ndarray, np.ndarray] | None = None
+    class_counts: tuple[ArrayLike, ArrayLike] | None = None
     """[K] each, of samples and of real images in the newest evaluation, if there was one."""
 
 
@@ -99,7 +100,7 @@ def _midtones(images: np.ndarray) -> float:
     return float((np.abs(images) < _EXTREME).mean())
 
 
-def _entropy(counts: np.ndarray) -> float:
+def _entropy(counts: ArrayLike) -> float:
     counts = np.asarray(counts)
     return float(entr(counts / counts.sum()).sum())
 
@@ -144,7 +145,11 @@ def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
 
 
 def gradient_explodes(*, limit: float = 1000.0) -> Rule:
-    """The norm of either player's gradient is over `limit`."""
+    """The gradient of either player is too large.
+
+    Args:
+      limit: What its norm is over.
+    """
 
     def check(signs: Signs, memory: Memory) -> Complaint | None:
         names = ("gradient_norm/discriminator", "gradient_norm/generator")
@@ -202,7 +207,11 @@ def class_entropy(*, share: float = 0.7) -> Rule:
 
 
 def dead_output(*, share: float = 0.5) -> Rule:
-    """More than a `share` of the samples are one flat tone."""
+    """Many samples are one flat tone.
+
+    Args:
+      share: Of the samples that more are.
+    """
 
     def check(signs: Signs, memory: Memory) -> Complaint | None:
         value = signs["flat"]

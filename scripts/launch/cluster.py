@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import flags
 
@@ -60,7 +61,7 @@ def trainer_arguments(
     return arguments
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Ends the program with one line and code 1."""
     say(f"error: {message}")
     sys.exit(1)
@@ -206,5 +207,6 @@ def _tell_all(workers: list[subprocess.Popen], tell: Callable[[subprocess.Popen]
 
 
 def _print_lines(index: int, worker: subprocess.Popen) -> None:
+    assert worker.stdout
     for line in worker.stdout:
         say(f"[worker {index}] {line.rstrip()}")

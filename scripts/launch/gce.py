@@ -17,9 +17,9 @@ import cluster
 import remote
 from absl import app, flags
 
-NAME = flags.DEFINE_string("name", None, "What the VMs are called: NAME-0, NAME-1, ...")
-ZONE = flags.DEFINE_string("zone", None, "Zone, such as us-central1-a.")
-WHEEL = flags.DEFINE_string("wheel", None, "The wheel of this package to install.")
+NAME = flags.DEFINE_string("name", "", "What the VMs are called: NAME-0, NAME-1, ...")
+ZONE = flags.DEFINE_string("zone", "", "Zone, such as us-central1-a.")
+WHEEL = flags.DEFINE_string("wheel", "", "The wheel of this package to install.")
 NUM_VMS = flags.DEFINE_integer("num_vms", 1, "How many VMs.", lower_bound=1)
 MACHINE_TYPE = flags.DEFINE_string("machine_type", "g2-standard-8", "Default: one NVIDIA L4.")
 ACCELERATOR = flags.DEFINE_string(

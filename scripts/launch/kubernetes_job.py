@@ -20,8 +20,8 @@ from absl import app, flags
 
 from trainer.errors import LOST_PEER
 
-NAME = flags.DEFINE_string("name", None, "What the Job and its Service are called.")
-IMAGE = flags.DEFINE_string("image", None, "The image, in a registry that the cluster may read.")
+NAME = flags.DEFINE_string("name", "", "What the Job and its Service are called.")
+IMAGE = flags.DEFINE_string("image", "", "The image, in a registry that the cluster may read.")
 WORKERS = flags.DEFINE_integer("workers", 1, "How many pods.", lower_bound=1)
 GPUS = flags.DEFINE_integer("gpus", 1, "NVIDIA GPUs of each pod.", lower_bound=0)
 CLAIM = flags.DEFINE_string(
@@ -104,7 +104,7 @@ def job(arguments: list[str]) -> dict[str, object]:
 
 def _pod(arguments: list[str]) -> dict[str, object]:
     several = WORKERS.value > 1
-    container = {
+    container: dict[str, object] = {
         "name": "trainer",
         "image": IMAGE.value,
         "args": [*arguments, *([cluster.MULTI_WORKER] if several else [])],

@@ -100,6 +100,7 @@ class Worker(subprocess.Popen):
             time.sleep(1)
 
     def _write(self, line: str) -> None:
+        assert self.stdin
         with contextlib.suppress(BrokenPipeError):  # it has just ended
             self.stdin.write(line)
             self.stdin.flush()

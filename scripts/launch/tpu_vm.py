@@ -18,13 +18,13 @@ import cluster
 import remote
 from absl import app, flags
 
-NAME = flags.DEFINE_string("name", None, "What the TPU is called.")
-ZONE = flags.DEFINE_string("zone", None, "Zone, such as us-central1-b.")
-TYPE = flags.DEFINE_string("accelerator_type", None, "Such as v2-8, v5litepod-8 or v3-32.")
+NAME = flags.DEFINE_string("name", "", "What the TPU is called.")
+ZONE = flags.DEFINE_string("zone", "", "Zone, such as us-central1-b.")
+TYPE = flags.DEFINE_string("accelerator_type", "", "Such as v2-8, v5litepod-8 or v3-32.")
 VERSION = flags.DEFINE_string(
-    "version", None, "Software: tpu-ubuntu2204-base, or tpu-vm-tf-X.Y.Z-pod-pjrt for several hosts."
+    "version", "", "Software: tpu-ubuntu2204-base, or tpu-vm-tf-X.Y.Z-pod-pjrt for several hosts."
 )
-WHEEL = flags.DEFINE_string("wheel", None, "The wheel of this package to install.")
+WHEEL = flags.DEFINE_string("wheel", "", "The wheel of this package to install.")
 SPOT = flags.DEFINE_bool("spot", False, "A cheaper TPU that Google may take back at any time.")
 
 

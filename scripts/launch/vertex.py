@@ -17,9 +17,9 @@ from pathlib import Path
 import cluster
 from absl import app, flags
 
-NAME = flags.DEFINE_string("name", None, "What the job is called.")
-REGION = flags.DEFINE_string("region", None, "Region, such as us-central1.")
-IMAGE = flags.DEFINE_string("image", None, "The image, in a registry that Vertex AI may read.")
+NAME = flags.DEFINE_string("name", "", "What the job is called.")
+REGION = flags.DEFINE_string("region", "", "Region, such as us-central1.")
+IMAGE = flags.DEFINE_string("image", "", "The image, in a registry that Vertex AI may read.")
 NUM_MACHINES = flags.DEFINE_integer("num_machines", 1, "How many machines.", lower_bound=1)
 MACHINE_TYPE = flags.DEFINE_string("machine_type", "g2-standard-8", "Type of each machine.")
 ACCELERATOR = flags.DEFINE_string("accelerator_type", "NVIDIA_L4", "Its GPUs.")
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 def job_spec(arguments: list[str]) -> dict[str, object]:
     """A CustomJobSpec: the chief's pool of one machine and, for several, the workers'."""
     several = NUM_MACHINES.value > 1
-    machine = {"machineType": MACHINE_TYPE.value}
+    machine: dict[str, object] = {"machineType": MACHINE_TYPE.value}
     if COUNT.value:
         machine |= {"acceleratorType": ACCELERATOR.value, "acceleratorCount": COUNT.value}
     args = [*arguments, *([cluster.MULTI_WORKER] if several else [])]

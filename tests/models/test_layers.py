@@ -143,7 +143,14 @@ def test_a_group_must_divide_the_batch(group_size):
         layers.MinibatchDeviation(group_size)(tf.zeros([8, 2, 2, 1]))
 
 
-@pytest.mark.parametrize("layer", [keras.layers.Dropout(0.4), keras.layers.GaussianNoise(0.1)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dropout(0.4),
+        keras.layers.GaussianNoise(0.1),
+        keras.layers.RandomTranslation(0.1, 0.1),
+    ],
+)
 def test_keras_own_random_layers_are_refused(layer):
     model = keras.Sequential([keras.Input([3]), keras.Sequential([layer])], name="discriminator")
     with pytest.raises(TrainerError, match=r"same numbers .* use trainer\.models\.layers\.Dropout"):

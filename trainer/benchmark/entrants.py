@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.benchmark.loops import Loop
@@ -37,7 +37,7 @@ def _one_step(problem: Problem) -> Loop:
     return loops.one_step(problem)
 
 
-def _ours(problem: Problem, **settings: object) -> Loop:
+def _ours(problem: Problem, **settings: Any) -> Loop:
     from trainer.benchmark import loops
 
     return loops.ours(problem, **settings)

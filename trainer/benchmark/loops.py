@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -125,8 +125,8 @@ def one_step(problem: Problem) -> Loop:
     return _loop(problem, make)
 
 
-def _loop(problem: Problem, make: Callable[[float], Callable[..., object]]) -> Loop:
-    losses = make(0.0)(tf.constant(problem.real), *map(tf.constant, problem.latents))
+def _loop(problem: Problem, make: Callable[[float], Callable[..., Any]]) -> Loop:
+    d_loss, g_loss = make(0.0)(tf.constant(problem.real), *map(tf.constant, problem.latents))
     step, batches = make(DROPOUT), _batches(problem)
 
     def run(num_steps: int) -> None:
@@ -135,13 +135,13 @@ def _loop(problem: Problem, make: Callable[[float], Callable[..., object]]) -> L
             shape = [real.shape[0], LATENT_DIM]
             step(real, tf.random.normal(shape), tf.random.normal(shape))
 
-    return Loop(run, tuple(float(loss) for loss in losses))
+    return Loop(run, (float(d_loss), float(g_loss)))
 
 
 def ours(
     problem: Problem,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
-    **settings: object,
+    **settings: Any,
 ) -> Loop:
     """This trainer, with `settings` of `trainer.benchmark.problem.trainer`."""
     make = functools.partial(

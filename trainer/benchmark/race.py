@@ -67,7 +67,7 @@ class _Running:
 
     def hear(self) -> list[dict]:
         """The next line of each process."""
-        lines = [process.stdout.readline() for process in self.processes]
+        lines = [process.stdout.readline() for process in self.processes if process.stdout]
         if not all(lines):
             last = self._errors.read_text().strip().splitlines()[-1:] or ["no message"]
             raise TrainerError(f"{ENTRANTS[self.name].title} failed: {last[0]}")
@@ -75,6 +75,7 @@ class _Running:
 
     def train(self, num_steps: int) -> list[dict]:
         for process in self.processes:
+            assert process.stdin
             process.stdin.write(f"{num_steps}\n")
             process.stdin.flush()
         return self.hear()

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +33,7 @@ def summary(
     loops = {}
     for name, result in results.items():
         rate = batch_size / np.array(result.seconds_per_step)
-        entry = {"title": ENTRANTS[name].title, "images_per_second": _spread(rate)}
+        entry: dict[str, Any] = {"title": ENTRANTS[name].title, "images_per_second": _spread(rate)}
         entry |= {"first_losses": result.losses, "peak_bytes": result.peak_bytes}
         entry["seconds_per_step"] = result.seconds_per_step
         if BASELINE in results:
@@ -67,7 +68,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def table(figures: Mapping[str, object]) -> str:
+def table(figures: Mapping[str, Any]) -> str:
     """The figures in Markdown: medians over the rounds, with quartiles in brackets."""
     lines = [
         "| loop | images/s | x notebook | of kernel floor | peak memory | first losses |",
@@ -98,7 +99,7 @@ def _shown(spread: Mapping[str, float] | None, digits: int) -> str:
     return f"{median} ({low}-{high})"
 
 
-def chart(figures: Mapping[str, object], path: str) -> None:
+def chart(figures: Mapping[str, Any], path: str) -> None:
     """Bars of images a second, with the quartiles, as a PNG file."""
     entries = list(figures["loops"].values())[::-1]
     rates = [entry["images_per_second"] for entry in entries]

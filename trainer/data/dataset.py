@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainer.errors import TrainerError
+
 
 class Examples(NamedTuple):
     """One split in memory."""
@@ -36,3 +38,28 @@ class Dataset:
 
     spec: DatasetSpec
     load: Callable[[str], Examples]
+
+
+def checked(spec: DatasetSpec, examples: Examples) -> Examples:
+    """The examples, which are those of `spec`.
+
+    Raises:
+      TrainerError: naming the array that is not, and what it must be.
+    """
+    images, labels = examples
+    count = len(images)
+    for name, array, dtype, shape in (
+        ("images", images, np.uint8, (count, *spec.image_shape)),
+        ("labels", labels, np.int32, (count,)),
+    ):
+        if (array.dtype, array.shape) != (dtype, shape):
+            raise TrainerError(
+                f"dataset {spec.name} loads {name} {array.dtype} {array.shape}, where its spec "
+                f"needs {np.dtype(dtype)} {shape}"
+            )
+    if count and not 0 <= labels.min() <= labels.max() < spec.num_classes:
+        raise TrainerError(
+            f"dataset {spec.name} has labels from {labels.min()} to {labels.max()}, which are not "
+            f"in [0, {spec.num_classes}); set num_classes of its spec"
+        )
+    return examples

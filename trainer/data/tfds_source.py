@@ -21,21 +21,21 @@ _PROBE_SECONDS = 10
 
 def mnist(*, data_dir: str | None = None) -> Dataset:
     """MNIST (LeCun et al., 1998): 60,000 + 10,000 digits, 28x28 grey."""
-    return from_builder("mnist", data_dir=data_dir, num_train=60_000)
+    return from_builder(name="mnist", data_dir=data_dir, num_train=60_000)
 
 
 def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
     """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 articles of clothing, 28x28 grey."""
-    return from_builder("fashion_mnist", data_dir=data_dir, num_train=60_000)
+    return from_builder(name="fashion_mnist", data_dir=data_dir, num_train=60_000)
 
 
 def cifar10(*, data_dir: str | None = None) -> Dataset:
     """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs of ten things, 32x32 RGB."""
-    return from_builder("cifar10", data_dir=data_dir, num_train=50_000)
+    return from_builder(name="cifar10", data_dir=data_dir, num_train=50_000)
 
 
 def from_builder(
-    name: str, *, data_dir: str | None = None, num_train: int | None = None
+    *, name: str, data_dir: str | None = None, num_train: int | None = None
 ) -> Dataset:
     """Any TFDS builder whose examples hold a uint8 `image` of one size and a `label`.
 

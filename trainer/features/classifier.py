@@ -166,7 +166,7 @@ def _shifted(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def pack(weights: Weights) -> bytes:
     """Weights -> the content of an .npz file, the same for the same weights."""
     file = io.BytesIO()
-    np.savez(file, **weights)
+    np.savez(file, **weights)  # type: ignore[arg-type]  # none is called allow_pickle
     return file.getvalue()
 
 

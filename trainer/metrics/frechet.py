@@ -13,7 +13,7 @@ from trainer.metrics.intervals import Estimate, groups, jackknife
 class Moments(NamedTuple):
     """Sums over samples, in float64, from which mean and covariance follow; they add up."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     total: np.ndarray
     """[D]."""
     products: np.ndarray
@@ -21,7 +21,9 @@ class Moments(NamedTuple):
 
     def without(self, part: Moments) -> Moments:
         """The moments of the samples that are not in `part`."""
-        return Moments(*(a - b for a, b in zip(self, part, strict=True)))
+        return Moments(
+            self.count - part.count, self.total - part.total, self.products - part.products
+        )
 
     @property
     def mean(self) -> np.ndarray:

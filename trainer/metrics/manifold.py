@@ -69,7 +69,7 @@ class Nearest(NamedTuple):
 
     distance: np.ndarray
     """float [N], root mean square over the pixels, as a share of their range."""
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index
     """int [N]."""
 
 

@@ -64,7 +64,13 @@ def generator(
 def norm_first_generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
-    """`generator` with batch normalisation between the convolution and its activation."""
+    """`generator` with batch normalisation between the convolution and its activation.
+
+    Args:
+      latent_dim: Z.
+      image_shape: (H, W, C); H and W multiples of 4.
+      synchronized: As of `generator`.
+    """
     return keras.Sequential(
         [
             keras.Input([latent_dim]),
@@ -84,6 +90,11 @@ def upsampling_generator(
     """`generator` with UpSampling2D and Conv2D in place of each transposed convolution.
 
     The kernels are 3x3: the article's 4 is a multiple of the stride, and here there is none.
+
+    Args:
+      latent_dim: Z.
+      image_shape: (H, W, C); H and W multiples of 4.
+      synchronized: As of `generator`.
     """
     return keras.Sequential(
         [

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 
 from trainer.errors import TrainerError
 
-# Keras's own: their generators hand every replica the same numbers, so the result would depend
-# on how many replicas share the batch.
-_REPLICA_DEPENDENT = (
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout2D,
-)
-
 
 def check_replica_invariant(model: keras.Model) -> None:
     """Refuses a model whose answer would depend on the number of replicas.
+
+    A Keras layer that draws random numbers has a seed generator: the same on every replica.
 
     Raises:
       TrainerError: naming the first layer that draws the same numbers on every replica.
     """
     for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, _REPLICA_DEPENDENT):
+        if layer._seed_generators:
             raise TrainerError(
-                f"{model.name}: keras.layers.{type(layer).__name__} '{layer.name}' draws the same "
-                "numbers on every replica; use trainer.models.layers.Dropout"
+                f"{model.name}: {type(layer).__name__} '{layer.name}' draws the same numbers on "
+                "every replica; use trainer.models.layers.Dropout, or draw from trainer.random"
             )
 
 
@@ -69,16 +61,32 @@ def check_models(
             )
 
 
-def check_constructor(constructor: Callable[..., keras.Model], conditional: bool) -> None:
-    """Refuses a constructor that does not take num_classes where it is conditional, or needs them.
+def check_constructor(
+    constructor: Callable[..., keras.Model], given: Iterable[str], conditional: bool
+) -> None:
+    """Refuses a constructor that does not take what it will be given, or needs num_classes besides.
+
+    Args:
+      constructor: Of a model.
+      given: Names of the keyword arguments that it must take.
+      conditional: Whether num_classes are one more.
 
     Raises:
       TrainerError: naming it.
     """
-    parameter = inspect.signature(constructor).parameters.get("num_classes")
+    parameters = inspect.signature(constructor).parameters
+    name = getattr(constructor, "__qualname__", constructor)
+    wanted = [*given]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    if missing := [argument for argument in wanted if argument not in parameters]:
+        raise TrainerError(
+            f"{name} does not take {missing[0]}; the trainer calls it with {', '.join(wanted)} by "
+            "keyword, so add what is missing to its arguments"
+        )
+    parameter = parameters.get("num_classes")
     needs = parameter is not None and parameter.default is inspect.Parameter.empty
     if needs if not conditional else parameter is None:
-        name = getattr(constructor, "__qualname__", constructor)
         raise TrainerError(
             f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
             "num_classes; set it as both models need it, as hacks/projection.gin does"

@@ -56,6 +56,11 @@ def embedding_discriminator(
 
     The article's discriminator, to which a label's embedding, spread over the image's size, is one
     more channel (ganhacks, hack 16).
+
+    Args:
+      image_shape: (H, W, C).
+      num_classes: Labels are in [0, num_classes).
+      dropout: Rate of both dropout layers, in [0, 1).
     """
     height, width, _ = image_shape
     images, labels = keras.Input(image_shape, name="images"), _labels()
@@ -73,6 +78,11 @@ def projection_discriminator(
 
     The article's discriminator, plus the product of its features with a vector of the label's class
     (Miyato and Koyama, 2018, equation 3).
+
+    Args:
+      image_shape: (H, W, C).
+      num_classes: Labels are in [0, num_classes).
+      dropout: Rate of both dropout layers, in [0, 1).
     """
     images, labels = keras.Input(image_shape, name="images"), _labels()
     x = _apply(article.feature_layers(dropout=dropout), images)
@@ -86,6 +96,11 @@ def auxiliary_discriminator(
     """Images [B, H, W, C] in [-1, 1] -> logits [B, 1] and class logits [B, num_classes].
 
     The article's discriminator with an auxiliary classifier (Odena et al., 2017).
+
+    Args:
+      image_shape: (H, W, C).
+      num_classes: Labels are in [0, num_classes).
+      dropout: Rate of both dropout layers, in [0, 1).
     """
     images = keras.Input(image_shape, name="images")
     x = _apply(article.feature_layers(dropout=dropout), images)

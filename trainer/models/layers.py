@@ -35,7 +35,7 @@ def quarter_size(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     return height // 4, width // 4
 
 
-class _SpectralNormalization:
+class _SpectralNormalization(keras.layers.Layer):
     """A kernel divided by its largest singular value, for a Keras layer (Miyato et al., 2018).
 
     Gradients pass through the division. Keras's own wrapper overwrites the kernel instead. The

@@ -66,6 +66,7 @@ def render(
 
 def style() -> markupsafe.Markup:
     """The style sheet of every page."""
+    assert TEMPLATES.loader
     source, _, _ = TEMPLATES.loader.get_source(TEMPLATES, "style.css")
     return markupsafe.Markup(source)
 
@@ -73,7 +74,7 @@ def style() -> markupsafe.Markup:
 def _row(name: str, metric: Metric) -> dict[str, str]:
     title, reading = TITLES[name]
     interval = ""
-    if metric.low is not None:
+    if metric.low is not None and metric.high is not None:
         interval = f"{number(metric.low)} to {number(metric.high)}"
     return {
         "title": f"{title} {reading}",

@@ -69,7 +69,7 @@ def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, s
     return charts.picture(pixels), caption
 
 
-def _curves(scalars: Mapping[str, list[dict[str, charts.Curve]]]) -> list[markupsafe.Markup]:
+def _curves(scalars: Mapping[str, Sequence[Mapping[str, charts.Curve]]]) -> list[markupsafe.Markup]:
     drawn = []
     for tag in (tag for tags in TRAINING_CURVES.values() for tag in tags):
         lines = {

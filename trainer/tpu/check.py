@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,7 @@ class Distance:
 
 
 def build(
-    strategy: tf.distribute.Strategy, data_dir: str | None = None, **settings: object
+    strategy: tf.distribute.Strategy, data_dir: str | None = None, **settings: Any
 ) -> GanTrainer:
     """The trainer of the config in force, with `strategy` and `settings` in place of its own.
 
@@ -52,7 +53,12 @@ def build(
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         return Dataset(source.spec, lambda split: Examples(images, np.zeros(len(images), np.int32)))
 
-    built = []
+    built: list[GanTrainer] = []
+
+    def keep(run: Any) -> int:
+        built.append(run.trainer)
+        return 0
+
     config.call(
         "train",
         strategy=lambda: strategy,
@@ -60,7 +66,7 @@ def build(
         model_dir="",
         data_dir=data_dir,
         **settings,
-        task=lambda run: built.append(run.trainer) or 0,
+        task=keep,
     )
     return built[0]
 
@@ -94,7 +100,7 @@ def update_distance(
     before = _vector([variable.numpy() for variable in ours])
 
     def after(variables: Sequence[tf.Variable]) -> np.ndarray:
-        new = [program.updated.get(position.get(id(variable))) for variable in variables]
+        new = [program.updated.get(position.get(id(variable), -1)) for variable in variables]
         return _vector(
             [v.numpy() if i is None else outputs[i] for v, i in zip(variables, new, strict=True)]
         )
@@ -116,12 +122,12 @@ def update_distance(
 
 
 def _state(trainer: GanTrainer) -> tuple[list[tf.Variable], list[tf.Variable]]:
-    """Weights and statistics; optimizer slots."""
+    """Weights and statistics of the models, not opponents' or augmentations'; optimizer slots."""
     weights, slots = [], []
     for name, item in trainer.checkpoint_items.items():
         if name.endswith("optimizer"):
             slots += [variable for variable in item if variable.dtype.is_floating]
-        elif name != "step":
+        elif name != "step" and not isinstance(item, list):
             weights += [variable.value for variable in item.variables]
     return weights, slots
 

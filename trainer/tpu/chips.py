@@ -62,7 +62,7 @@ class Roofline:
     @property
     def limit(self) -> str:
         """Which of the three it is."""
-        return max(vars(self), key=vars(self).get)
+        return max(vars(self), key=vars(self).__getitem__)
 
 
 def roofline(

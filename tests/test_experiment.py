@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from trainer import augment, experiment, losses
+from trainer.data.digits import digits
+from trainer.errors import TrainerError
+from trainer.models import article
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("loss", losses.hinge(), "train.loss holds a GanLoss, but must name a function"),
+        ("generator", "article.generator", "train.generator holds a str"),
+        ("strategy", None, "train.strategy holds a NoneType"),
+        ("augmentations", [augment.DiffAugment, "cutout"], "train.augmentations holds a str"),
+        ("penalties", losses.hinge, "train.penalties=.* must be a list"),
+    ],
+)
+def test_what_is_to_be_called_must_be_a_function(tmp_path, name, value, message):
+    settings = {"dataset": digits, "generator": article.generator}
+    settings |= {"discriminator": article.discriminator, name: value}
+    with pytest.raises(TrainerError, match=message):
+        experiment.train(**settings, model_dir=str(tmp_path), task=None)
