@@ -28,7 +28,6 @@ TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "bfloat16": 0.1}
 computes in. The exports compute in float32."""
 
 _COUNT = 64  # samples that are compared
-_QUIETLY = {"check": True, "capture_output": True, "text": True}
 
 
 def export(run: Run, *, output: str) -> int:
@@ -139,12 +138,15 @@ def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str
 
 def _revision() -> str | None:
     """The commit of the checkout that this package is run from; None where it is none."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
     try:
         # Else it is some other repository, that this package was installed within.
-        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], **_QUIETLY)
-        described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(described, **_QUIETLY).stdout.strip()
+        git("ls-files", "--error-unmatch", __file__)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
 

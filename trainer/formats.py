@@ -68,13 +68,12 @@ def _write_saved_model(model: keras.Model, path: str) -> None:
 
 def _load_saved_model(path: str) -> Generate:
     loaded = tf.saved_model.load(path)
-    generate = loaded.signatures["serving_default"]
 
     def run(inputs: list[np.ndarray]) -> np.ndarray:
         given = {name: tf.constant(x) for name, x in zip(_NAMES, inputs, strict=False)}
-        return generate(**given)["images"].numpy()
+        # Not kept apart from `loaded`, without which its variables are gone.
+        return loaded.signatures["serving_default"](**given)["images"].numpy()
 
-    run.loaded = loaded  # which the signature does not keep alive
     return run
 
 

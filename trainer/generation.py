@@ -63,9 +63,14 @@ def generate(
     _check(run.trainer, output, show, num, seed, truncation)
     run.restore()
     if show == "training":
-        frames = [path for path in tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png")]
-        _write_animation(run, output, map(_read, sorted(frames)), last=_LAST_MS)
-        print(f"{len(frames)} grids up to step {run.step}: {output}")
+        grids = sorted(tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png"))
+        if not grids:
+            raise TrainerError(
+                f"--show=training: {run.model_dir}/samples holds no grids; train with "
+                "train.sample_every above 0"
+            )
+        _write_animation(run, output, map(_read, grids), last=_LAST_MS)
+        print(f"{len(grids)} grids up to step {run.step}: {output}")
         return 0
 
     def draw(count: int) -> np.ndarray:

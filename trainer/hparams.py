@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
@@ -54,7 +55,7 @@ def _alone_in(directory: str) -> AbstractContextManager[tf.summary.SummaryWriter
 
 def _read(model_dir: str) -> dict[str, Setting]:
     """What `write` left."""
-    found = {}
+    found: dict[str, Setting] = {}
     for path in tf.io.gfile.glob(f"{model_dir}/*{_SUFFIX}"):
         events = event_accumulator.EventAccumulator(path).Reload()
         content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
@@ -70,6 +71,6 @@ class _Values(hp.Discrete):
         kinds = {type(value) for value in values}
         super().__init__(values if len(kinds) == 1 else {str(value) for value in values})
 
-    def update_hparam_info(self, info: object) -> None:
+    def update_hparam_info(self, info: Any) -> None:
         super().update_hparam_info(info)
         info.differs = len(self.values) > 1

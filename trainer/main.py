@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from absl import app, logging
 
 import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
 from trainer import command_line as flags
+
+if TYPE_CHECKING:
+    from trainer.run import Run
 
 _WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
 _FLAVOURS = (
@@ -54,6 +59,7 @@ def main(argv: list[str]) -> int:
             config.load(gin_files, flags.GIN_PARAM.value)
         else:
             config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
+        task: Callable[[Run], int]
         task = functools.partial(training.run_training, profile=flags.PROFILE.value)
         if flags.DRY_RUN.value:
             task = tasks.print_plan
@@ -61,7 +67,7 @@ def main(argv: list[str]) -> int:
             task = tasks.evaluate
         elif flags.MODE.value == "generate":
             output = flags.OUTPUT.value or f"{model_dir}/generated.png"
-            wishes = {name: flag.value for name, flag in flags.SAMPLES.items()}
+            wishes: dict[str, Any] = {name: flag.value for name, flag in flags.SAMPLES.items()}
             task = functools.partial(generation.generate, output=output, **wishes)
         elif flags.MODE.value == "export":
             task = functools.partial(
