@@ -12,9 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import urlencode
 
+import gin
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -23,25 +25,38 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from tests_support import DIGITS, environment, make_card, run
+from tests_support import SMALL, environment, make_card
+
+from trainer import config, training
+from trainer.errors import TrainerError
+from trainer.explore import server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "explore.py"
 HOST = "127.0.0.1"
+SETTINGS = [setting.removeprefix("--gin_param=") for setting in SMALL]
+
+
+def trained(model_dir, *overlays):
+    """The Run of a few steps on the digits."""
+    made = []
+
+    def task(run):
+        made.append(run)
+        return training.run_training(run)
+
+    config.load(["digits.gin", "hardware/one_device.gin", *overlays], SETTINGS)
+    assert config.call("train", model_dir=str(model_dir), task=task) == 0
+    gin.clear_config()
+    return made[0]
 
 
 class Served:
-    """A run, trained for a few steps, and the script that serves it."""
+    """A run's page, and what is asked of it over a socket."""
 
-    def __init__(self, model_dir, *overlays):
+    def __init__(self, model_dir, port):
         self.model_dir = model_dir
-        run(*DIGITS, *overlays, f"--model_dir={model_dir}")
-        self.process = explore(model_dir, "--port=0")
-        lines = iter(self.process.stdout.readline, "")
-        opened = next((line for line in lines if line.startswith("Open ")), None)
-        assert opened, self.process.communicate()[1]
-        assert re.fullmatch(r"Open http://127\.0\.0\.1:\d+  \(Ctrl-C stops\)\n", opened)
-        self.port = int(opened.split()[1].rsplit(":", 1)[1])
-        self.page = f"http://{HOST}:{self.port}/"
+        self.port = port
+        self.page = f"http://{HOST}:{port}/"
 
     def get(self, path, code=200, method="GET", host=None, **parameters):
         """The answer's headers and bytes."""
@@ -66,12 +81,6 @@ class Served:
         assert content.count(b"\n") == 1
         return content.decode()
 
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        _, log = self.process.communicate(timeout=60)
-        return log
-
 
 def explore(model_dir, *arguments):
     return subprocess.Popen(
@@ -95,17 +104,30 @@ def same(a, b):
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
-    served = Served(tmp_path_factory.mktemp("labelled"), "--gin_file=hacks/projection.gin")
-    yield served
-    served.stop()
+def plain(tmp_path_factory):
+    """Served within this process, to its end."""
+    model_dir = tmp_path_factory.mktemp("plain")
+    listener = server.listen(0)
+    settings = {"listener": listener, "flags": [f"--model_dir={model_dir}"]}
+    run = trained(model_dir)
+    threading.Thread(target=server.serve, args=[run], kwargs=settings, daemon=True).start()
+    return Served(model_dir, listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    served = Served(tmp_path_factory.mktemp("plain"))
+def labelled(tmp_path_factory):
+    """Served by the script, of a generator that knows labels."""
+    model_dir = tmp_path_factory.mktemp("labelled")
+    trained(model_dir, "hacks/projection.gin")
+    process = explore(model_dir, "--port=0")
+    opened = next((line for line in process.stdout if line.startswith("Open ")), None)
+    assert opened, process.communicate()[1]
+    assert re.fullmatch(r"Open http://127\.0\.0\.1:\d+  \(Ctrl-C stops\)\n", opened)
+    served = Served(model_dir, int(opened.split()[1].rsplit(":", 1)[1]))
+    served.process = process
     yield served
-    served.stop()
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +154,7 @@ class Page:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(served.page)
         self.browser = browser
-        for selector in ("#picture", "#between", ".direction:last-of-type img", "#gallery img"):
+        for selector in ("#picture", "#between", ".direction img", "#gallery img"):
             self.until(lambda s=selector: self.find(s).get_attribute("src"))
 
     def find(self, selector):
@@ -140,6 +162,10 @@ class Page:
 
     def source(self, selector="#picture"):
         return self.find(selector).get_attribute("src")
+
+    def type_seed(self, text):
+        self.find("#seed").clear()
+        self.find("#seed").send_keys(text)
 
     def until(self, condition):
         return WebDriverWait(self.browser, 30, 0.05).until(lambda _: condition())
@@ -244,12 +270,20 @@ def test_the_training_moves(plain):
     assert len(frames) == len(list((plain.model_dir / "samples").glob("step_*.png"))) == 2
 
 
-def test_a_taken_port_is_one_line(plain):
-    process = explore(plain.model_dir, f"--port={plain.port}")
+def test_a_taken_port_is_refused_before_anything_slow(plain):
+    with pytest.raises(TrainerError) as caught:
+        server.listen(plain.port)
+    assert str(caught.value) == (
+        f"--port={plain.port} cannot be had (Address already in use); choose another, or --port=0 "
+        "for any that is free"
+    )
+
+
+def test_without_a_run_there_is_one_line(tmp_path):
+    process = explore(tmp_path / "none", "--port=0")
     _, log = process.communicate(timeout=120)
-    assert process.returncode == 1 and "Traceback" not in log
-    assert f"error: --port={plain.port} cannot be had (Address already in use); " in log
-    assert log.splitlines()[-1].endswith("or --port=0 for any that is free")
+    assert process.returncode == 1
+    assert log.splitlines()[-1].startswith("error: --model_dir=")
 
 
 def test_a_slider_moves_the_picture(plain, browser):
@@ -272,10 +306,10 @@ def test_samples_are_picked_by_keyboard_and_by_mouse(plain, browser):
     assert second == page.source("#gallery label:nth-of-type(2) img")
     page.find("#gallery label:nth-of-type(9) img").click()
     assert page.changed(second) == page.source("#gallery label:nth-of-type(9) img")
-    page.find("#seed").send_keys(Keys.BACKSPACE, "12")
+    page.type_seed("12")
     page.until(lambda: page.find("#shown").text == "Seed 12, sample 9")
     assert "--seed=12 --output" in page.find("#command").text
-    page.find("#seed").send_keys(Keys.BACKSPACE, "99999999999")
+    page.type_seed("99999999999")
     page.until(lambda: "is not a whole number in [0, 4294967296)" in page.find("#message").text)
 
 
@@ -325,10 +359,11 @@ def test_the_page_fits_and_asks_no_other_host(plain, browser, width):
     assert browser.get_log("browser") == []  # nor did the content policy refuse anything
 
 
-def test_ctrl_c_ends_it_and_the_page_says_so(plain, browser):
-    page = Page(browser, plain)
-    log = plain.stop()
-    assert plain.process.returncode == 0, log
+def test_ctrl_c_ends_it_and_the_page_says_so(labelled, browser):
+    page = Page(browser, labelled)
+    labelled.process.send_signal(signal.SIGINT)
+    _, log = labelled.process.communicate(timeout=60)
+    assert labelled.process.returncode == 0, log
     assert "Traceback" not in log
     page.find("#direction_0").send_keys(Keys.HOME)
     page.until(lambda: "The server does not answer" in page.find("#message").text)

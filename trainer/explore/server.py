@@ -26,9 +26,10 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
+        reason = os.strerror(error.errno)
         raise TrainerError(
-            f"--port={port} cannot be had ({os.strerror(error.errno)}); choose another, or --port=0 for any "
-            "that is free"
+            f"--port={port} cannot be had ({reason}); choose another, or --port=0 for any that is "
+            "free"
         ) from error
 
 
