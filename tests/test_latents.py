@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from trainer.latents import slerp, truncate
+from trainer.latents import principal_directions, slerp, truncate
 
 
 def test_slerp_goes_along_the_circle():
@@ -36,3 +36,22 @@ def test_truncated_latents_are_truncated_normal():
     assert stats.kstest(cut, stats.truncnorm(-0.7, 0.7).cdf).pvalue > 0.01
     np.testing.assert_array_equal(np.argsort(cut[:100]), np.argsort(latents[:100]))
     np.testing.assert_allclose(truncate(latents, 30.0), latents, atol=1e-6)
+
+
+def test_principal_directions_are_those_of_the_mean_jacobian():
+    """Of a function with a linear part that is known, and another that Stein's lemma ignores."""
+    random = np.random.default_rng(0)
+    latents = random.normal(size=(20_000, 6)).astype(np.float32)
+    known = np.linalg.qr(random.normal(size=(6, 6)))[0][:3]
+    linear = (latents @ known.T) * [3.0, 2.0, 1.0]
+    even = 2 * latents[:, :4] ** 2
+    images = np.concatenate([linear, even], axis=1).reshape(-1, 1, 7, 1)
+    found = principal_directions(latents, images, 3)
+    np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(np.abs(found @ known.T), np.eye(3), atol=0.1)
+    assert (np.abs(found).max(axis=1) == found.max(axis=1)).all()
+
+
+def test_there_are_no_more_principal_directions_than_dimensions():
+    latents = np.random.default_rng(0).normal(size=(100, 2))
+    assert principal_directions(latents, latents.reshape(100, 1, 2, 1), 10).shape == (2, 2)

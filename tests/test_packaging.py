@@ -55,7 +55,8 @@ def test_every_config_is_inside(installed):
 
 
 def test_weights_and_pages_are_inside(installed):
-    for folder, pattern in (("features/weights", "*.npz"), ("pages", "*.html"), ("pages", "*.css")):
+    pages = [("pages", f"*.{kind}") for kind in ("html", "css", "js")]
+    for folder, pattern in (("features/weights", "*.npz"), *pages):
         names = {p.name for p in (ROOT / "trainer" / folder).glob(pattern)}
         assert names and names == {p.name for p in (installed / "trainer" / folder).glob(pattern)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -63,13 +63,15 @@ def generate(
     _check(run.trainer, output, show, num, seed, truncation)
     run.restore()
     if show == "training":
-        grids = sorted(tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png"))
+        grids = sample_grids(run)
         if not grids:
             raise TrainerError(
                 f"--show=training: {run.model_dir}/samples holds no grids; train with "
                 "train.sample_every above 0"
             )
-        _write_animation(run, output, map(_read, grids), last=_LAST_MS)
+        content = training(grids, PurePosixPath(output).suffix)
+        if run.chief:
+            storage.write_file(output, content)
         print(f"{len(grids)} grids up to step {run.step}: {output}")
         return 0
 
@@ -79,16 +81,18 @@ def generate(
 
     if PurePosixPath(output).suffix in ANIMATED:
         kinds = _in_turn(run.trainer, labels, num)
-        frames = (image_grid(_images(run, z, kinds)) for z in _around(draw(_STOPS * num)))
-        _write_animation(run, output, frames, last=_FRAME_MS)
+        frames = (image_grid(images(run, z, kinds)) for z in _around(draw(_STOPS * num)))
+        content = _animation(frames, PurePosixPath(output).suffix, last=_FRAME_MS)
+        if run.chief:
+            storage.write_file(output, content)
     elif show == "interpolation":
         side = math.isqrt(num)
         num = side * side
         kinds = _in_turn(run.trainer, labels, side)
         kinds = None if kinds is None else np.repeat(kinds, side)
-        _write_stills(run, output, _images(run, _rows(draw(2 * side)), kinds))
+        _write_stills(run, output, images(run, _rows(draw(2 * side)), kinds))
     else:
-        _write_stills(run, output, _images(run, draw(num), _in_turn(run.trainer, labels, num)))
+        _write_stills(run, output, images(run, draw(num), _in_turn(run.trainer, labels, num)))
     print(f"{num} samples of step {run.step}: {output}")
     return 0
 
@@ -147,7 +151,7 @@ def _around(latents: np.ndarray) -> Iterator[np.ndarray]:
             yield slerp(first, last, np.full(len(first), i / _BETWEEN)).astype(latents.dtype)
 
 
-def _images(run: Run, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def images(run: Run, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """uint8 [N, H, W, C], made in pieces; every process takes part."""
     size = min(_CHUNK, len(latents))
     pieces = []
@@ -177,25 +181,33 @@ def _write_stills(run: Run, output: str, images: np.ndarray) -> None:
             write_png(f"{output}/{i:05d}.png", image)
 
 
-def _write_animation(run: Run, output: str, frames: Iterator[np.ndarray], *, last: int) -> None:
+def sample_grids(run: Run) -> list[str]:
+    """The paths of the grids that training left, by step."""
+    return sorted(tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png"))
+
+
+def training(grids: Sequence[str], suffix: str) -> bytes:
+    """An animation of the grids at these paths, at least one, in one of ANIMATED."""
+    return _animation(map(_read, grids), suffix, last=_LAST_MS)
+
+
+def _animation(frames: Iterable[np.ndarray], suffix: str, *, last: int) -> bytes:
     """Frames uint8 [H, W, 1 or 3], each shown for _FRAME_MS, and the last for `last`, for ever."""
     pictures = [
         Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames
     ]
-    if not run.chief:
-        return
     durations = [*[_FRAME_MS] * (len(pictures) - 1), last]
     file = io.BytesIO()
     pictures[0].save(
         file,
-        PurePosixPath(output).suffix[1:],
+        suffix[1:],
         save_all=True,
         append_images=pictures[1:],
         duration=durations,
         loop=0,
         lossless=True,  # which a GIF does not ask
     )
-    storage.write_file(output, file.getvalue())
+    return file.getvalue()
 
 
 def _read(path: str) -> np.ndarray:

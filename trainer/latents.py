@@ -1,4 +1,4 @@
-"""Ways through latent space."""
+"""Ways through latent space, and directions in it."""
 
 from __future__ import annotations
 
@@ -47,3 +47,25 @@ def truncate(latents: np.ndarray, threshold: float) -> np.ndarray:
     """
     below, beyond = special.ndtr(latents.astype(np.float64)), special.ndtr(-threshold)
     return special.ndtri(beyond + below * (1 - 2 * beyond)).astype(latents.dtype)
+
+
+def principal_directions(latents: np.ndarray, images: np.ndarray, most: int) -> np.ndarray:
+    """The directions along which the images change most, the one of the largest change first.
+
+    By Stein's lemma ("Estimation of the Mean of a Multivariate Normal Distribution", 1981), the
+    covariance of a function with its standard normal argument is its mean Jacobian. So no gradient
+    is needed: these are the right singular vectors of the covariance of images with latents.
+
+    Args:
+      latents: [N, Z], standard normal.
+      images: [N, ...], what the generator makes of them.
+      most: How many; fewer, if images or latents have no more dimensions.
+
+    Returns:
+      float64 [D, Z], orthonormal rows, the largest number of each positive.
+    """
+    pixels = images.reshape(len(images), -1).astype(np.float64)
+    jacobian = (pixels - pixels.mean(axis=0)).T @ latents / len(latents)
+    directions = np.linalg.svd(jacobian, full_matrices=False)[2][:most]
+    largest = np.argmax(np.abs(directions), axis=1)
+    return directions * np.sign(directions[np.arange(len(directions)), largest])[:, np.newaxis]

@@ -1,1 +1,1 @@
-"""Self-contained HTML pages: the evaluation card of a run, and the comparison of several."""
+"""HTML pages: a run's card, a comparison of several, both self-contained, and the explorer's."""

@@ -57,18 +57,27 @@ def render(
         sample_width=2 * grid.shape[1],
         closest=charts.picture(pairs),
         closest_width=3 * pairs.shape[1],
-        metrics=[_row(name, card.metrics[name]) for name in TITLES],
+        metrics=rows(card),
         classes=markupsafe.Markup(_classes(card)),
         confidence=markupsafe.Markup(charts.bars(confidence, bins, "confidence, from")),
         curves=_training(scalars),
     )
 
 
+def rows(card: Card) -> list[dict[str, str]]:
+    """The metrics as the text of a table's rows."""
+    return [_row(name, card.metrics[name]) for name in TITLES]
+
+
 def style() -> markupsafe.Markup:
     """The style sheet of every page."""
+    return markupsafe.Markup(source("style.css"))
+
+
+def source(name: str) -> str:
+    """The text of a file of this package."""
     assert TEMPLATES.loader
-    source, _, _ = TEMPLATES.loader.get_source(TEMPLATES, "style.css")
-    return markupsafe.Markup(source)
+    return TEMPLATES.loader.get_source(TEMPLATES, name)[0]
 
 
 def _row(name: str, metric: Metric) -> dict[str, str]:

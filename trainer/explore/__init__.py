@@ -1,0 +1,1 @@
+"""A page to play with a run's generator, served to this machine alone."""
