@@ -94,7 +94,7 @@ def _write_formats(
             made = kind.load(path)(inputs)
         except Exception as error:  # converters raise of every kind; the other formats stay
             _left_out(kind, f"its converter refuses this generator ({storage.first_line(error)})")
-            tf.io.gfile.rmtree(path) if tf.io.gfile.isdir(path) else Path(path).unlink(True)
+            _remove(path)
             continue
         distance = float(np.abs(made - images).max())
         if not distance <= bound:
@@ -151,8 +151,20 @@ def _revision() -> str | None:
         return None
 
 
+def _remove(path: str) -> None:
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    elif tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)
+
+
 def _copy(directory: Path, output: str) -> None:
-    """Copies files to a local or gs:// directory; the card, which vouches for the others, last."""
+    """Copies files to a local or gs:// directory; the card, which vouches for the others, last.
+
+    Formats of an earlier export there go first.
+    """
+    for kind in FORMATS:
+        _remove(f"{output}/{kind.file}")
     files = sorted(
         (path for path in directory.rglob("*") if path.is_file()),
         key=lambda path: path.name == "README.md",
