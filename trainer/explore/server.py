@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Sequence
 
@@ -25,9 +26,10 @@ def listen(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
+        reason = os.strerror(error.errno or 0)  # create_server adds a sentence to its own
         raise TrainerError(
-            f"--port={port} cannot be had ({error.strerror}); choose another, or --port=0 for any "
-            "that is free"
+            f"--port={port} cannot be had ({reason}); choose another, or --port=0 for any that is "
+            "free"
         ) from error
 
 
