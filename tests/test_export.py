@@ -124,7 +124,7 @@ def test_without_its_libraries_a_format_is_left_out(exported, tmp_path, monkeypa
     export.export(exported[0], output=str(tmp_path))
     names = {path.name for path in tmp_path.iterdir()}
     assert set(FILES) - names == {"generator.onnx"}
-    assert "generator.onnx is left out: tf2onnx is not installed; pip install" in caplog.text
+    assert "generator.onnx is left out: not installed: tf2onnx; pip install" in caplog.text
     assert "onnxruntime" not in (tmp_path / "README.md").read_text()
 
 

@@ -85,8 +85,8 @@ def _write_formats(
     for kind in FORMATS:
         path = str(directory / kind.file)
         if kind.missing:
-            names = " and ".join(kind.missing)
-            _left_out(kind, f"{names} is not installed; pip install 'gan-trainer[export]'")
+            names = ", ".join(kind.missing)
+            _left_out(kind, f"not installed: {names}; pip install 'gan-trainer[export]'")
             continue
         logging.info("writing %s", kind.file)
         try:
