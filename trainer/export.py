@@ -13,13 +13,13 @@ from absl import logging
 
 from trainer import config, storage
 from trainer.card import FILE_NAME as CARD_NAME
-from trainer.card import TITLES, Card, number
+from trainer.card import Card
 from trainer.data.pipeline import denormalise
 from trainer.errors import TrainerError
 from trainer.formats import FORMATS, Format
 from trainer.models.layers import Dropout
 from trainer.models.plain import plain
-from trainer.pages.card import TEMPLATES
+from trainer.pages.card import TEMPLATES, rows
 from trainer.run import Run
 from trainer.summaries import image_grid, write_png
 
@@ -113,11 +113,6 @@ def _left_out(kind: Format, reason: str) -> None:
 def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str:
     """README.md, in Markdown."""
     trainer = run.trainer
-    rows = []
-    if card:
-        rows = [
-            (TITLES[name][0], number(m.value), number(m.real)) for name, m in card.metrics.items()
-        ]
     return TEMPLATES.get_template("model_card.md").render(
         name=run.spec.name,
         image_shape=run.spec.image_shape,
@@ -131,7 +126,7 @@ def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str
         version=importlib.metadata.version("gan-trainer"),
         revision=_revision(),
         card=card,
-        rows=rows,
+        rows=rows(card) if card else [],
         distances=distances,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -41,22 +41,21 @@ def signature(model: keras.Model) -> list[tf.TensorSpec]:
     ]
 
 
+def _call(model: keras.Model, inputs: Sequence[tf.Tensor | np.ndarray]) -> tf.Tensor:
+    return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     @tf.function(input_signature=signature(model), autograph=False)
     def generate(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        arguments = inputs[0] if len(inputs) == 1 else list(inputs)
-        return {"images": model(arguments, training=False)}
+        return {"images": _call(model, inputs)}
 
     return generate
 
 
-def _write_keras(model: keras.Model, path: str) -> None:
-    model.save(path)
-
-
 def _load_keras(path: str) -> Generate:
     model = keras.models.load_model(path)
-    return lambda inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False).numpy()
+    return lambda inputs: _call(model, inputs).numpy()
 
 
 def _write_saved_model(model: keras.Model, path: str) -> None:
@@ -119,7 +118,7 @@ def _load_onnx(path: str) -> Generate:
 
 
 FORMATS = (
-    Format("generator.keras", _write_keras, _load_keras),
+    Format("generator.keras", keras.Model.save, _load_keras),
     Format("saved_model", _write_saved_model, _load_saved_model),
     Format("generator.tflite", _write_tflite, _load_tflite, ("ai_edge_litert",)),
     Format("generator.onnx", _write_onnx, _load_onnx, ("tf2onnx", "onnxruntime")),

@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from PIL import Image
 
 from trainer import storage
 from trainer.data.pipeline import denormalise
@@ -18,12 +17,15 @@ from trainer.errors import TrainerError
 from trainer.gan import GanTrainer
 from trainer.latents import slerp, truncate
 from trainer.run import Run
-from trainer.summaries import image_grid, write_png
-
-SHOW = ("samples", "interpolation", "training")
-"""What there is to see."""
+from trainer.summaries import as_image, image_grid, write_png
 
 ANIMATED = (".gif", ".webp")
+SHOW = {
+    "samples": (".png", ".npy", ""),
+    "interpolation": (".png", ".npy", "", *ANIMATED),
+    "training": ANIMATED,
+}
+"""What there is to see, and the suffixes of what can show it; "" is a directory."""
 
 _CHUNK = 250  # samples in one call on the devices
 _STOPS = 4  # latents that each sample of an animation goes through
@@ -105,14 +107,8 @@ def _check(
     seed: int | None,
     truncation: float | None,
 ) -> None:
-    suffix = PurePosixPath(output).suffix
-    fitting = {
-        "samples": (".png", ".npy", ""),
-        "interpolation": (".png", ".npy", "", *ANIMATED),
-        "training": ANIMATED,
-    }[show]
-    if suffix not in fitting:
-        names = ", ".join(f"*{name}" if name else "a directory" for name in fitting)
+    if PurePosixPath(output).suffix not in SHOW[show]:
+        names = ", ".join(f"*{name}" if name else "a directory" for name in SHOW[show])
         raise TrainerError(f"--output={output} is not for --show={show}; choose one of {names}")
     if num < 1:
         raise TrainerError(f"--num={num} must be at least 1")
@@ -193,9 +189,7 @@ def training(grids: Sequence[str], suffix: str) -> bytes:
 
 def _animation(frames: Iterable[np.ndarray], suffix: str, *, last: int) -> bytes:
     """Frames uint8 [H, W, 1 or 3], each shown for _FRAME_MS, and the last for `last`, for ever."""
-    pictures = [
-        Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames
-    ]
+    pictures = [as_image(frame) for frame in frames]
     durations = [*[_FRAME_MS] * (len(pictures) - 1), last]
     file = io.BytesIO()
     pictures[0].save(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
 from trainer import storage
@@ -27,6 +28,11 @@ def image_grid(images: np.ndarray) -> np.ndarray:
         top, left = i // columns * cell[0] + _MARGIN, i % columns * cell[1] + _MARGIN
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def as_image(picture: np.ndarray) -> Image.Image:
+    """uint8 [H, W, 1 or 3] -> Pillow's image."""
+    return Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
 
 
 def write_png(path: str, picture: np.ndarray) -> None:

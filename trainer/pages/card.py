@@ -86,6 +86,7 @@ def _row(name: str, metric: Metric) -> dict[str, str]:
     if metric.low is not None and metric.high is not None:
         interval = f"{number(metric.low)} to {number(metric.high)}"
     return {
+        "name": title,
         "title": f"{title} {reading}",
         "value": number(metric.value),
         "interval": interval,

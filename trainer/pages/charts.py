@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+
+from trainer.summaries import as_image
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """x and y."""
@@ -17,7 +18,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 def picture(pixels: np.ndarray) -> str:
     """uint8 [H, W, 1 or 3] -> the data: URI of a PNG."""
     file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    as_image(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
