@@ -20,10 +20,9 @@ import trainer  # noqa: F401  sets Keras's backend
 import tensorflow as tf  # isort: skip
 from absl import app, flags
 
-from trainer import storage, strategy
+from trainer import errors, storage, strategy
 from trainer.benchmark import floor, problem, race, report
 from trainer.benchmark.entrants import BASELINE, ENTRANTS, REFERENCE
-from trainer.errors import TrainerError
 
 LOOPS = flags.DEFINE_multi_enum(
     "loop", [], list(ENTRANTS), "A loop to measure beside the notebook's. Repeatable. Default: all."
@@ -39,18 +38,10 @@ def main(argv: list[str]) -> int:
     """Returns 0, or 1 if a loop failed or computed something else."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    try:
-        _measure(shlex.join(["python", *sys.argv]))
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 130
-    return 0
+    return errors.exit_code(_measure, "Stopped; nothing was written.")
 
 
-def _measure(command: str) -> None:
+def _measure() -> None:
     names = [name for name in ENTRANTS if name == BASELINE or name in (LOOPS.value or ENTRANTS)]
     if "pytorch" in names and importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed, and takes no part: pip install torch")
@@ -72,6 +63,7 @@ def _measure(command: str) -> None:
         work, names, rounds=ROUNDS.value, seconds=SECONDS.value, between=measure_floors
     )
     seconds = {name: each.seconds_per_step for name, each in floors.items()}
+    command = shlex.join(["python", *sys.argv])
     figures = report.summary(results, seconds, BATCH_SIZE.value, command)
     text = report.table(figures)
     tf.io.gfile.makedirs(OUTPUT.value)

@@ -15,9 +15,8 @@ import sys
 from absl import app, flags, logging
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import comparison, config, hparams, storage
+from trainer import comparison, config, errors, hparams, storage
 from trainer.card import TITLES
-from trainer.errors import TrainerError
 from trainer.pages import comparison as page
 
 GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The base config, and overlays for all.")
@@ -34,19 +33,13 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)  # TensorBoard's reader reports every file
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    try:
-        for path in (OUTPUT.value, DATA_DIR.value or "", *GIN_FILE.value):
-            storage.check(path)
-        return _compare(OUTPUT.value, range(SEEDS.value))
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    return errors.exit_code(_compare, "Stopped. The same command goes on from here.")
 
 
-def _compare(output: str, seeds: range) -> int:
+def _compare() -> int:
+    output, seeds = OUTPUT.value, range(SEEDS.value)
+    for path in (output, DATA_DIR.value or "", *GIN_FILE.value):
+        storage.check(path)
     variants = comparison.variants(GIN_FILE.value, VS.value)
     for variant in variants:  # before hours of training, not after
         for name in variant.gin_files:

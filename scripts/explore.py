@@ -8,13 +8,11 @@ It needs Flask and waitress: pip install 'gan-trainer[explore]'.
 from __future__ import annotations
 
 import functools
-import sys
 
 from absl import app, flags
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import config, storage
-from trainer.errors import TrainerError
+from trainer import config, errors, storage
 
 MODEL_DIR = flags.DEFINE_string("model_dir", None, "The run.", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
@@ -26,27 +24,24 @@ def main(argv: list[str]) -> int:
     """Returns 0 once Ctrl-C ended it, 1 for a refused command, 130 for Ctrl-C before."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    return errors.exit_code(_explore, "Stopped.")
+
+
+def _explore() -> int:
     try:
         from trainer.explore import server
     except ModuleNotFoundError as error:
         if error.name not in ("flask", "waitress", "werkzeug"):
             raise
-        print("error: Flask is not installed: pip install 'gan-trainer[explore]'", file=sys.stderr)
-        return 1
-    try:
-        for path in (MODEL_DIR.value, DATA_DIR.value or ""):
-            storage.check(path)
-        config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
-        with server.listen(PORT.value) as listener:
-            task = functools.partial(server.serve, listener=listener, flags=_flags())
-            place = {"model_dir": MODEL_DIR.value, "data_dir": DATA_DIR.value}
-            return config.call("train", **place, task=task)
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+        missing = "Flask is not installed: pip install 'gan-trainer[explore]'"
+        raise errors.TrainerError(missing) from error
+    for path in (MODEL_DIR.value, DATA_DIR.value or ""):
+        storage.check(path)
+    config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
+    with server.listen(PORT.value) as listener:
+        task = functools.partial(server.serve, listener=listener, flags=_flags())
+        place = {"model_dir": MODEL_DIR.value, "data_dir": DATA_DIR.value}
+        return config.call("train", **place, task=task)
 
 
 def _flags() -> list[str]:

@@ -7,13 +7,10 @@ DIR of --archives holds the four published .gz files; they are checked before an
 
 from __future__ import annotations
 
-import sys
-
 from absl import app, flags
 
-from trainer import storage
+from trainer import errors, storage
 from trainer.data import archives
-from trainer.errors import TrainerError
 
 DATASET = flags.DEFINE_enum("dataset", None, archives.DATASETS, "Which dataset.", required=True)
 ARCHIVES = flags.DEFINE_string(
@@ -28,14 +25,13 @@ def main(argv: list[str]) -> int:
     """Returns the exit code; a TrainerError becomes one line and exit code 1."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    try:
-        storage.check(DATA_DIR.value or "")
-        prepared = archives.prepare(DATASET.value, ARCHIVES.value, DATA_DIR.value)
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return errors.exit_code(_prepare, "Stopped. The same command begins again.")
+
+
+def _prepare() -> None:
+    storage.check(DATA_DIR.value or "")
+    prepared = archives.prepare(DATASET.value, ARCHIVES.value, DATA_DIR.value)
     print(f"{DATASET.value} is prepared in {prepared}")
-    return 0
 
 
 if __name__ == "__main__":

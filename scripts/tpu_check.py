@@ -15,8 +15,7 @@ import sys
 from absl import app, flags, logging
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import config
-from trainer.errors import TrainerError
+from trainer import config, errors
 
 GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "As the trainer takes them. Repeatable.")
 GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding over the files. Repeatable.")
@@ -32,18 +31,19 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.WARNING)
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    return errors.exit_code(_check_all, "Stopped.")
+
+
+def _check_all() -> int:
     rows = []
     code = 0
-    try:
-        for files in config.experiments() if ALL.value else [[]]:
-            try:
-                rows += _check([*files, *GIN_FILE.value])
-            except TrainerError as error:  # and the other experiments may be sound
-                print(f"error: {error} ({' '.join([*files, *GIN_FILE.value])})", file=sys.stderr)
-                code = error.exit_code
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    for files in config.experiments() if ALL.value else [[]]:
+        gin_files = [*files, *GIN_FILE.value]
+        try:
+            rows += _check(gin_files)
+        except errors.TrainerError as error:  # and the other experiments may be sound
+            print(f"error: {error} ({' '.join(gin_files)})", file=sys.stderr)
+            code = error.exit_code
     if len(rows) > 1:
         print(_table(rows))
     return code

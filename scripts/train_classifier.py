@@ -12,7 +12,7 @@ import hashlib
 from absl import app, flags
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import storage
+from trainer import errors, storage
 from trainer.data import tfds_source
 from trainer.features import classifier
 
@@ -21,10 +21,16 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TF
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
 
 
-def main(argv: list[str]) -> None:
-    """Trains, writes and reports."""
+def main(argv: list[str]) -> int:
+    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    return errors.exit_code(_train, "Stopped; nothing was written.")
+
+
+def _train() -> None:
+    for path in (OUTPUT.value, DATA_DIR.value or ""):
+        storage.check(path)
     dataset = tfds_source.from_builder(name=DATASET.value, data_dir=DATA_DIR.value)
     weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
     content = classifier.pack(weights)

@@ -6,6 +6,7 @@ import fcntl
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ import trainer  # noqa: F401  sets Keras's backend
 import tensorflow as tf  # isort: skip
 
 NUM_DEVICES = 4
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and the programs that tests
+# start, and interrupt, would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],

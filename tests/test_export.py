@@ -6,25 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gin
 import numpy as np
 import pytest
-from tests_support import DIGITS, environment, error_line, make_card, run
+from tests_support import DIGITS, environment, error_line, load, make_card, run
 
 from trainer import config, export
 from trainer.errors import TrainerError
 from trainer.formats import FORMATS
 
 FILES = [kind.file for kind in FORMATS]
-
-
-def load(model_dir):
-    """The Run in `model_dir`."""
-    found = []
-    config.load_saved(str(model_dir), [])
-    config.call("train", model_dir=str(model_dir), task=lambda made: found.append(made) or 0)
-    gin.clear_config()
-    return found[0]
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import itertools
 
-import gin
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from tests_support import DIGITS, error_line, run
+from tests_support import DIGITS, error_line, load, run
 
-from trainer import config, generation, summaries
+from trainer import generation, summaries
 from trainer.errors import TrainerError
 
 
@@ -17,11 +16,7 @@ def labelled(tmp_path_factory):
     """A Run that was trained for a few steps, of a generator that knows labels."""
     model_dir = str(tmp_path_factory.mktemp("labelled"))
     run(*DIGITS, "--gin_file=hacks/projection.gin", f"--model_dir={model_dir}")
-    found = []
-    config.load_saved(model_dir, [])
-    config.call("train", model_dir=model_dir, task=lambda made: found.append(made) or 0)
-    gin.clear_config()
-    return found[0]
+    return load(model_dir)
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gin
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from trainer import config
 from trainer.card import TITLES, Card, Metric
 
 SMALL = ["--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=2"]
@@ -42,6 +44,15 @@ def run(*arguments, code=0, cwd=None, **changes):
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
+
+
+def load(model_dir):
+    """The Run in a directory, built again from its config, with untrained weights."""
+    found = []
+    config.load_saved(str(model_dir), [])
+    config.call("train", model_dir=str(model_dir), task=lambda made: found.append(made) or 0)
+    gin.clear_config()
+    return found[0]
 
 
 def error_line(*arguments, code=1, **settings):

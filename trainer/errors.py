@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Callable
 
 NO_PEER = signal.SIGALRM  # 14: the others did not appear in time, which ends a process by this
 LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command; try it again
@@ -34,3 +36,20 @@ class LostPeerError(TrainerError):
     """Another process of the run is gone; the same command, on all of them, resumes it."""
 
     exit_code = LOST_PEER
+
+
+def exit_code(work: Callable[[], int | None], interrupted: str) -> int:
+    """Does a command's work: returns its exit code, where None is 0.
+
+    Args:
+      work: What raises a TrainerError becomes one line, and the code that it names.
+      interrupted: The line for Ctrl-C, whose code is 130, as in a shell.
+    """
+    try:
+        return work() or 0
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer import losses, optimizers
 from trainer import strategy as strategies
 from trainer.augment import Augmentation
-from trainer.data.dataset import Dataset, DatasetSpec, checked
+from trainer.data.dataset import Dataset, DatasetSpec
 from trainer.doctor import Doctor
 from trainer.errors import TrainerError
 from trainer.evaluation import Evaluator
@@ -135,7 +135,7 @@ def train(
     _check_callable(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
     source = dataset(data_dir=data_dir)
-    images, labels = checked(source.spec, source.load("train"))
+    images, labels = source.load("train")
     examples = {"images": images, "labels": labels if conditional else None}
     trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
     care = doctor and doctor(trainer=trainer, dataset=source, **examples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from absl import app, logging
 
 import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
 from trainer import command_line as flags
+from trainer.errors import TrainerError, exit_code
 
 if TYPE_CHECKING:
     from trainer.run import Run
@@ -39,47 +39,46 @@ def main(argv: list[str]) -> int:
     """Returns the exit code; a TrainerError becomes one line and the code that it names."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_worth_reading)
+    # Ctrl-C before training, or again while it saves.
+    return exit_code(_run, "Stopped at once. What was saved stays; the same command resumes.")
+
+
+def _run() -> int:
     try:
-        from trainer import config, export, generation, storage, tasks, training
-        from trainer.errors import TrainerError
+        from trainer import config, storage
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise
-        print(f"error: {_FLAVOURS}", file=sys.stderr)
-        return 1
+        raise TrainerError(_FLAVOURS) from error
+    gin_files = flags.GIN_FILE.value
+    model_dir = flags.MODEL_DIR.value or default_model_dir(gin_files)
+    for path in (model_dir, flags.DATA_DIR.value, flags.OUTPUT.value, *gin_files):
+        storage.check(path or "")
+    if gin_files:
+        config.load(gin_files, flags.GIN_PARAM.value)
+    else:
+        config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
+    task = _task(model_dir)
+    return config.call("train", model_dir=model_dir, data_dir=flags.DATA_DIR.value, task=task)
 
-    logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(_worth_reading)
-    try:
-        gin_files = flags.GIN_FILE.value
-        model_dir = flags.MODEL_DIR.value or default_model_dir(gin_files)
-        for path in (model_dir, flags.DATA_DIR.value, flags.OUTPUT.value, *gin_files):
-            storage.check(path or "")
-        if gin_files:
-            config.load(gin_files, flags.GIN_PARAM.value)
-        else:
-            config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
-        task: Callable[[Run], int]
-        task = functools.partial(training.run_training, profile=flags.PROFILE.value)
-        if flags.DRY_RUN.value:
-            task = tasks.print_plan
-        elif flags.MODE.value == "evaluate":
-            task = tasks.evaluate
-        elif flags.MODE.value == "generate":
-            output = flags.OUTPUT.value or f"{model_dir}/generated.png"
-            wishes: dict[str, Any] = {name: flag.value for name, flag in flags.SAMPLES.items()}
-            task = functools.partial(generation.generate, output=output, **wishes)
-        elif flags.MODE.value == "export":
-            task = functools.partial(
-                export.export, output=flags.OUTPUT.value or f"{model_dir}/export"
-            )
-        return config.call("train", model_dir=model_dir, data_dir=flags.DATA_DIR.value, task=task)
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:  # before training, or again while it saves
-        print("Stopped at once. What was saved stays; the same command resumes.", file=sys.stderr)
-        return 130
+
+def _task(model_dir: str) -> Callable[[Run], int]:
+    """What the flags ask to be done with the run."""
+    from trainer import export, generation, tasks, training
+
+    if flags.DRY_RUN.value:
+        return tasks.print_plan
+    if flags.MODE.value == "evaluate":
+        return tasks.evaluate
+    if flags.MODE.value == "generate":
+        output = flags.OUTPUT.value or f"{model_dir}/generated.png"
+        wishes: dict[str, Any] = {name: flag.value for name, flag in flags.SAMPLES.items()}
+        return functools.partial(generation.generate, output=output, **wishes)
+    if flags.MODE.value == "export":
+        return functools.partial(export.export, output=flags.OUTPUT.value or f"{model_dir}/export")
+    return functools.partial(training.run_training, profile=flags.PROFILE.value)
 
 
 def run() -> None:

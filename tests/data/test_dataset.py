@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.data.dataset import DatasetSpec, Examples, checked
+from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
 
 SPEC = DatasetSpec("mine", image_shape=(4, 4, 1), num_classes=2)
@@ -13,7 +13,7 @@ LABELS = np.array([0, 1, 1], np.int32)
 
 def test_what_a_spec_says_is_taken_as_it_is():
     examples = Examples(IMAGES, LABELS)
-    assert checked(SPEC, examples) is examples
+    assert Dataset(SPEC, {"test": examples}.get).load("test") is examples
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ def test_what_a_spec_says_is_taken_as_it_is():
 )
 def test_anything_else_is_refused(images, labels, message):
     with pytest.raises(TrainerError, match=f"dataset mine .*{message}"):
-        checked(SPEC, Examples(images, labels))
+        Dataset(SPEC, lambda split: Examples(images, labels)).load("train")

@@ -40,7 +40,7 @@ def test_it_says_whose_weights_it_has():
 def test_a_channel_is_seen_as_the_classifier_sees_it(triples):
     features, logits = (y.numpy() for y in extractor().model(normalise(triples), training=False))
     assert features.shape == (410, 3 * NUM_FEATURES) and logits.shape == (410, 1000)
-    mnist = Dataset(DatasetSpec("mnist", (28, 28, 1), 10), load=None)
+    mnist = Dataset(DatasetSpec("mnist", (28, 28, 1), 10), read=None)
     digit = classifier(dataset=mnist, data_dir=None, strategy=ONE).model
     log_p = []
     for channel in range(3):

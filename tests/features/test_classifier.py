@@ -44,7 +44,7 @@ def test_damaged_weights_of_the_package_are_refused(tmp_path, monkeypatch):
     content[1000] ^= 1
     (tmp_path / f"mnist-{classifier.VERSION}.npz").write_bytes(content)
     monkeypatch.setattr(classifier, "_WEIGHTS", tmp_path)
-    mnist = Dataset(DatasetSpec("mnist", (28, 28, 1), 10), load=None)
+    mnist = Dataset(DatasetSpec("mnist", (28, 28, 1), 10), read=None)
     with pytest.raises(TrainerError, match="is damaged .* install the package again"):
         classifier.classifier(dataset=mnist, data_dir=None, strategy=ONE)
 

@@ -298,6 +298,19 @@ def test_a_slider_moves_the_picture(plain, browser):
     assert page.changed(moved) == before
 
 
+def test_a_move_takes_less_than_100_ms(plain, browser):
+    page = Page(browser, plain)
+    slider, took = page.find("#direction_0"), []
+    for _ in range(20):
+        browser.execute_script("document.querySelector('#took').textContent = ''")
+        slider.send_keys(Keys.ARROW_RIGHT)
+        text = page.until(lambda: page.find("#took").text)
+        took.append(int(re.fullmatch(r"drawn in (\d+) ms", text)[1]))
+    assert np.percentile(took, 25) < 100, took  # for other tests share the cores
+    page.find("#back").click()
+    assert page.find("#took").text == ""
+
+
 def test_samples_are_picked_by_keyboard_and_by_mouse(plain, browser):
     page = Page(browser, plain)
     before = page.source()

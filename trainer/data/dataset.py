@@ -1,4 +1,4 @@
-"""What a dataset is: a DatasetSpec, and a function that loads a split."""
+"""What a dataset is: a DatasetSpec, and a function that reads a split."""
 
 from __future__ import annotations
 
@@ -34,32 +34,33 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset: `load("train")` or `load("test")` reads a split, always in the same order."""
+    """A dataset: what its splits "train" and "test" hold."""
 
     spec: DatasetSpec
-    load: Callable[[str], Examples]
+    read: Callable[[str], Examples]
+    """The name of a split -> its examples, always in the same order."""
 
+    def load(self, split: str) -> Examples:
+        """The split "train" or "test".
 
-def checked(spec: DatasetSpec, examples: Examples) -> Examples:
-    """The examples, which are those of `spec`.
-
-    Raises:
-      TrainerError: naming the array that is not, and what it must be.
-    """
-    images, labels = examples
-    count = len(images)
-    for name, array, dtype, shape in (
-        ("images", images, np.uint8, (count, *spec.image_shape)),
-        ("labels", labels, np.int32, (count,)),
-    ):
-        if (array.dtype, array.shape) != (dtype, shape):
+        Raises:
+          TrainerError: if `read` returns an array that is not what `spec` says.
+        """
+        examples = self.read(split)
+        count = len(examples.images)
+        for name, array, dtype, shape in (
+            ("images", examples.images, np.uint8, (count, *self.spec.image_shape)),
+            ("labels", examples.labels, np.int32, (count,)),
+        ):
+            if (array.dtype, array.shape) != (dtype, shape):
+                raise TrainerError(
+                    f"dataset {self.spec.name} loads {name} {array.dtype} {array.shape}, where its "
+                    f"spec needs {np.dtype(dtype)} {shape}"
+                )
+        labels = examples.labels
+        if count and not 0 <= labels.min() <= labels.max() < self.spec.num_classes:
             raise TrainerError(
-                f"dataset {spec.name} loads {name} {array.dtype} {array.shape}, where its spec "
-                f"needs {np.dtype(dtype)} {shape}"
+                f"dataset {self.spec.name} has labels from {labels.min()} to {labels.max()}, which "
+                f"are not in [0, {self.spec.num_classes}); set num_classes of its spec"
             )
-    if count and not 0 <= labels.min() <= labels.max() < spec.num_classes:
-        raise TrainerError(
-            f"dataset {spec.name} has labels from {labels.min()} to {labels.max()}, which are not "
-            f"in [0, {spec.num_classes}); set num_classes of its spec"
-        )
-    return examples
+        return examples

@@ -71,8 +71,13 @@ const name = (which) =>
   `seed ${which.seed}, sample ${which.index + 1}${which.coordinates ? ", moved" : ""}`;
 
 const drawPicture = newest(async () => {
+  const began = performance.now();
   const { image } = await ask("image", { ...place(shown), ...common() });
+  if (!shown.coordinates) return; // a sample was picked meanwhile, and is shown already
   $("picture").src = image;
+  await $("picture").decode().catch(() => {}); // nor is it an error if one is picked now
+  const took = Math.round(performance.now() - began);
+  if (shown.coordinates) $("took").textContent = `drawn in ${took} ms`;
 });
 
 const drawEnds = newest(async () => {
@@ -101,6 +106,7 @@ function showSample() {
   if (shown.coordinates) {
     drawPicture();
   } else {
+    $("took").textContent = "";
     $("picture").src = samples.images[shown.index];
     sliders.forEach((slider, i) => (slider.value = samples.coordinates[shown.index][i]));
   }
