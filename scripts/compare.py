@@ -3,8 +3,9 @@
     python scripts/compare.py --gin_file=mnist.gin --vs=models/chatgpt.gin --seeds=3 --output=report
 
 Runs that are done are skipped, and one that was stopped is taken up again by the same command. A
-rival is the base config with the overlays of one --vs over it; commas join several. The result is
-OUTPUT/index.html and OUTPUT/table.md; the runs are in OUTPUT/NAME/seed_N.
+rival is the base config with the overlays of one --vs over it; commas join several, and bindings
+that are the rival's alone. The result is OUTPUT/index.html and OUTPUT/table.md; the runs are in
+OUTPUT/NAME/seed_N.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from trainer.card import TITLES
 from trainer.pages import comparison as page
 
 GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The base config, and overlays for all.")
-VS = flags.DEFINE_multi_string("vs", [], "A rival's overlays, comma-separated. Repeatable.")
+VS = flags.DEFINE_multi_string(
+    "vs", [], "A rival's overlays and bindings, comma-separated. Repeatable."
+)
 GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding for all. Repeatable.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each, with the seeds 0, 1, ...", lower_bound=1)
 PARALLEL = flags.DEFINE_integer("parallel", 1, "Runs at a time.", lower_bound=1)

@@ -26,12 +26,18 @@ def test_rivals_are_the_base_and_their_overlays():
     assert found[2].gin_files == ("mnist.gin", "hardware/one_device.gin", "a/x.gin", "a/y.gin")
 
 
+def test_a_rival_may_have_bindings_of_its_own():
+    (_, rival) = comparison.variants(["a.gin"], ["b/c.gin,train.seed=7,r1.gamma=2"])
+    assert rival == Variant("c", ("a.gin", "b/c.gin"), ("train.seed=7", "r1.gamma=2"))
+
+
 @pytest.mark.parametrize(
     ("files", "rivals", "message"),
     [
         ([], ["a.gin"], "--gin_file"),
         (["a.gin"], [], "--vs"),
         (["a.gin"], ["b/c.gin", "d/c.gin"], "two configs are named c"),
+        (["a.gin"], ["train.seed=7"], "--vs=train.seed=7 names no .gin file"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(files, rivals, message):

@@ -34,6 +34,7 @@ class Variant:
 
     name: str
     gin_files: tuple[str, ...]
+    gin_params: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,26 @@ class Result:
 
 
 def variants(gin_files: Sequence[str], rivals: Sequence[str]) -> list[Variant]:
-    """The baseline, and the baseline with each rival's overlays (comma-separated) over it.
+    """The baseline, and the baseline with each rival's overlays and bindings over it.
+
+    Args:
+      gin_files: The baseline.
+      rivals: Overlays and bindings (NAME=VALUE without a comma in it) in one text, with commas
+        between them.
 
     Raises:
-      TrainerError: if two would have the same name.
+      TrainerError: if two would have the same name, or a rival has no overlay to be named by.
     """
     if not gin_files or not rivals:
         raise TrainerError("name a base config with --gin_file, and its rivals' overlays with --vs")
     found = [Variant(_name(gin_files), tuple(gin_files))]
     for rival in rivals:
-        overlays = rival.split(",")
-        found.append(Variant(_name(overlays), (*gin_files, *overlays)))
+        parts = rival.split(",")
+        bindings = tuple(part for part in parts if "=" in part)
+        overlays = [part for part in parts if part not in bindings]
+        if not overlays:
+            raise TrainerError(f"--vs={rival} names no .gin file; put the bindings into one")
+        found.append(Variant(_name(overlays), (*gin_files, *overlays), bindings))
     names = [variant.name for variant in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise TrainerError(f"two configs are named {twice.pop()}; copy one to another file name")
@@ -133,6 +143,7 @@ class Runs:
         directory = model_dir(self._output, variant, seed)
         flags = [f"--gin_file={name}" for name in variant.gin_files]
         flags += [*self._extra, f"--gin_param=train.seed={seed}"]
+        flags += [f"--gin_param={binding}" for binding in variant.gin_params]
         done = f"{directory}/{_DONE}"
         if _read_json(done) == flags and Card.load(directory):
             print(f"{directory} is trained and evaluated already", flush=True)

@@ -17,7 +17,8 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
 def command(output, data_dir, *more):
     return [
-        *(sys.executable, SCRIPT, "--gin_file=digits.gin", "--vs=models/chatgpt.gin"),
+        *(sys.executable, SCRIPT, "--gin_file=digits.gin"),
+        "--vs=models/chatgpt.gin,optimizers.adam.beta_1=0.25",
         *(f"--output={output}", f"--data_dir={data_dir}", "--gin_param=train.steps_per_loop=5"),
         *more,
     ]
@@ -62,6 +63,8 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
     assert not re.search(r"(src|href)=.https?:|@import|<script", page)
     for link in re.findall(r'<a href="([^"]+)"', page):
         assert (tmp_path / link).exists()
+    configs = [tmp_path / name / "seed_1" / "config.gin" for name in ("digits", "chatgpt")]
+    assert ["beta_1 = 0.25" in config.read_text() for config in configs] == [False, True]
 
     again = compare(*arguments)
     assert again.stdout.count("is trained and evaluated already") == 4
