@@ -14,12 +14,13 @@ import functools
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 
 from absl import app, flags
 from launch import cluster
+
+from trainer import processes
 
 NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "How many processes.", lower_bound=1)
 PEER_TIMEOUT = flags.DEFINE_float(
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 
 def _start_all(command: list[str]) -> list[subprocess.Popen]:
-    addresses = [f"localhost:{port}" for port in _free_ports(NUM_WORKERS.value)]
+    addresses = [f"localhost:{port}" for port in processes.free_ports(NUM_WORKERS.value)]
     return [
         subprocess.Popen(
             command,
@@ -61,20 +62,8 @@ def _start_all(command: list[str]) -> list[subprocess.Popen]:
 
 def _settle(index: int) -> None:
     """In the new process: its share of the cores, and no life after this script's."""
-    cores = sorted(os.sched_getaffinity(0))
-    share = cores[index :: NUM_WORKERS.value] or [cores[index % len(cores)]]
-    os.sched_setaffinity(0, share)
+    os.sched_setaffinity(0, processes.cores(index, NUM_WORKERS.value))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from invariance_worker import CASES
-from tests_support import free_ports
+
+from trainer.processes import free_ports
 
 WORKER = Path(__file__).with_name("invariance_worker.py")
 MAIN_LAYOUTS = ["4", "2 workers"]

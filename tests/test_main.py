@@ -13,19 +13,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests_support import (
-    DIGITS,
-    assert_same,
-    checkpoint,
-    command,
-    environment,
-    error_line,
-    free_ports,
-    run,
-)
+from tests_support import DIGITS, assert_same, checkpoint, command, environment, error_line, run
 
 from trainer import summaries
 from trainer.card import Card
+from trainer.processes import free_ports
 
 
 @pytest.fixture(scope="module")

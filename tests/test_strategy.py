@@ -12,10 +12,11 @@ import threading
 
 import pytest
 import tensorflow as tf
-from tests_support import free_ports, tf_config
+from tests_support import tf_config
 
 from trainer import strategy
 from trainer.errors import NO_PEER, TrainerError
+from trainer.processes import free_ports
 
 no_gpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="this machine has a GPU"

@@ -16,18 +16,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests_support import (
-    assert_same,
-    checkpoint,
-    command,
-    environment,
-    error_line,
-    free_ports,
-    run,
-    tf_config,
-)
+from tests_support import assert_same, checkpoint, command, environment, error_line, run, tf_config
 
 from trainer.errors import LOST_PEER, NO_PEER
+from trainer.processes import free_ports
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,11 @@ import urllib.request
 
 import pytest
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from tests_support import DIGITS, environment, free_ports, run
+from tests_support import DIGITS, environment, run
 
 from trainer import hparams
 from trainer.card import TITLES, Card
+from trainer.processes import free_ports
 
 pytestmark = pytest.mark.slow  # three trainings and a server
 

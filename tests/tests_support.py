@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,17 +89,6 @@ def tf_config(addresses, index, job="worker"):
     """TF_CONFIG of one process of a cluster of "host:port"s, or of a dict from jobs to those."""
     jobs = addresses if isinstance(addresses, dict) else {"worker": addresses}
     return json.dumps({"cluster": jobs, "task": {"type": job, "index": index}})
-
-
-def free_ports(count):
-    """Ports of the loopback interface that nothing listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def make_card(fid=0.5, **changes):

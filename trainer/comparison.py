@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from trainer import storage
+from trainer import processes, storage
 from trainer.card import TITLES, Card, number
 from trainer.errors import TrainerError
 
@@ -161,8 +161,7 @@ class Runs:
         # In a session of its own: otherwise a terminal's Ctrl-C would reach it twice.
         process = subprocess.Popen(command, start_new_session=True)
         if self._parallel > 1:
-            cores = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(process.pid, cores[slot :: self._parallel] or cores)
+            os.sched_setaffinity(process.pid, processes.cores(slot, self._parallel))
         self._processes.add(process)
         if self._stopped is not None:  # while it was being started
             process.send_signal(self._stopped)

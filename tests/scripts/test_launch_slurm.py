@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests_support import environment, free_ports
+from tests_support import environment
+
+from trainer.processes import free_ports
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer import processes
 from trainer.benchmark.entrants import ENTRANTS, REFERENCE
 from trainer.benchmark.problem import Problem
 from trainer.errors import TrainerError
@@ -39,7 +39,7 @@ class _Running:
         self.name = name
         self._errors = errors
         count = ENTRANTS[name].num_processes
-        ports = [_free_port() for _ in range(count)] if count > 1 else []
+        ports = processes.free_ports(count) if count > 1 else []
         self.processes = [
             stack.enter_context(self._start(problem, index, ports)) for index in range(count)
         ]
@@ -48,12 +48,11 @@ class _Running:
 
     def _start(self, problem: str, index: int, ports: Sequence[int]) -> subprocess.Popen:
         environment = dict(os.environ)
-        cores = sorted(os.sched_getaffinity(0))
+        cores = processes.cores(index, len(ports) or 1)
         if ports:
             workers = [f"localhost:{port}" for port in ports]
             task = {"type": "worker", "index": index}
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
-            cores = cores[index :: len(ports)] or cores
         with self._errors.open("a") as errors:
             return subprocess.Popen(
                 [sys.executable, "-m", "trainer.benchmark.process", self.name, problem],
@@ -142,9 +141,3 @@ def check_losses(results: Mapping[str, Result]) -> None:
                     f"{entrant.title} does not compute the same step: its first losses are "
                     f"{result.losses}, not {expected.losses}"
                 )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
