@@ -20,6 +20,9 @@ from trainer.summaries import read_scalars
 def render(results: Sequence[Result], seeds: Sequence[int], output: str, command: str) -> str:
     """The page: a verdict, the table, samples side by side from the same latents, and curves.
 
+    Of more than `comparison.FEW` configs, the table says what the verdicts would, and the curves,
+    which could not be told apart, are left out.
+
     Args:
       results: The baseline's first.
       seeds: Of each result's cards.
@@ -27,35 +30,34 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
       command: What made it, to show.
     """
     baseline, *rivals = results
+    few = len(results) <= comparison.FEW
     scalars = {
         result.variant.name: [
             read_scalars(comparison.model_dir(output, result.variant, seed)) for seed in seeds
         ]
         for result in results
+        if few
     }
     return TEMPLATES.get_template("comparison.html").render(
         style=style(),
         command=command,
         card=baseline.cards[0],
         seeds=seeds,
-        title=_title([result.variant.name for result in results]),
+        few=few,
+        title=" or ".join(scalars) + "?" if few else "Which is better?",
         verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
         table=comparison.table(results),
         grids=[
             (seed, [_samples(output, result, i, seed) for result in results])
             for i, seed in enumerate(seeds)
         ],
-        curves=_curves(scalars),
+        curves=_curves(scalars) if few else [],
         cards=[
             (result.variant.name, seed, f"{result.variant.name}/seed_{seed}/evaluation.html")
             for result in results
             for seed in seeds
         ],
     )
-
-
-def _title(names: Sequence[str]) -> str:
-    return f"{' or '.join(names)}?" if len(names) <= comparison.FEW else "Which is better?"
 
 
 def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, str]:
