@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import markupsafe
 import numpy as np
@@ -31,27 +31,20 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
     """
     baseline, *rivals = results
     few = len(results) <= comparison.FEW
-    scalars = {
-        result.variant.name: [
-            read_scalars(comparison.model_dir(output, result.variant, seed)) for seed in seeds
-        ]
-        for result in results
-        if few
-    }
+    names = [result.variant.name for result in results]
     return TEMPLATES.get_template("comparison.html").render(
         style=style(),
         command=command,
         card=baseline.cards[0],
         seeds=seeds,
-        few=few,
-        title=" or ".join(scalars) + "?" if few else "Which is better?",
-        verdicts=[comparison.verdict(baseline, rival) for rival in rivals],
+        title=" or ".join(names) + "?" if few else "Which is better?",
+        verdicts=[comparison.verdict(baseline, rival) for rival in rivals] if few else [],
         table=comparison.table(results),
         grids=[
             (seed, [_samples(output, result, i, seed) for result in results])
             for i, seed in enumerate(seeds)
         ],
-        curves=_curves(scalars) if few else [],
+        curves=_curves(results, seeds, output) if few else [],
         cards=[
             (result.variant.name, seed, f"{result.variant.name}/seed_{seed}/evaluation.html")
             for result in results
@@ -71,7 +64,15 @@ def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, s
     return charts.picture(pixels), caption
 
 
-def _curves(scalars: Mapping[str, Sequence[Mapping[str, charts.Curve]]]) -> list[markupsafe.Markup]:
+def _curves(
+    results: Sequence[Result], seeds: Sequence[int], output: str
+) -> list[markupsafe.Markup]:
+    scalars = {
+        result.variant.name: [
+            read_scalars(comparison.model_dir(output, result.variant, seed)) for seed in seeds
+        ]
+        for result in results
+    }
     drawn = []
     for tag in (tag for tags in TRAINING_CURVES.values() for tag in tags):
         lines = {
