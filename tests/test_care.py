@@ -138,15 +138,16 @@ def test_killed_in_the_middle_of_a_rollback(whole, make_strategy, tmp_path, monk
 
 
 def test_what_is_not_finite_rolls_back_too_and_then_ends_the_run(make_strategy, tmp_path):
-    with pytest.raises(TrainerError, match=r"^step 2: \S+ is (nan|inf).*Last good checkpoint: "):
-        train(make_strategy(1), tmp_path, rollbacks=1, generator_optimizer=adam(1e30))
+    # Not the generator's rate: with AVX-512 the tanh of nan is finite.
+    with pytest.raises(TrainerError, match=r"^step 1: \S+ is (nan|inf).*Last good checkpoint: "):
+        train(make_strategy(1), tmp_path, rollbacks=1, discriminator_optimizer=adam(1e30))
     first, back, second = journal(tmp_path)
-    assert (first["step"], first["alert"], second["alert"]) == (2, "not_finite", "not_finite")
+    assert (first["step"], first["alert"], second["alert"]) == (1, "not_finite", "not_finite")
     assert (back["rollback"]["to"], back["rollback"]["stream"]) == (0, 1)
     events = EventAccumulator(str(tmp_path)).Reload()
     told = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in TEXTS}
-    assert re.match(r"step 2: \S+ is (nan|inf)", told[TEXTS[0]])
-    assert "back from step 2 to step 0, on noise stream 1: rollback 1 of 1" in told[TEXTS[1]]
+    assert re.match(r"step 1: \S+ is (nan|inf)", told[TEXTS[0]])
+    assert "back from step 1 to step 0, on noise stream 1: rollback 1 of 1" in told[TEXTS[1]]
 
 
 def test_rollbacks_take_a_doctor(make_strategy, tmp_path):
