@@ -37,6 +37,7 @@ LAYERS = [
     | {"trainer.augment", "trainer.symptoms", "trainer.chart"},
     {"trainer.schedules", "trainer.latents", "trainer.command_line"},
     {name for name in MODULES if name.startswith(ROOMS)},
+    {name for name in MODULES if name.startswith("trainer.kernels.")},
     {"trainer.kernels"},
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
     | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"}

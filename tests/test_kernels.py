@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_gan import make_trainer, relative_error, weights
 
-from trainer import kernels, random
+from trainer import kernels
 from trainer.errors import TrainerError
-from trainer.models import layers
 
 
 def normal(*shape):
@@ -40,57 +37,6 @@ def compare(names, function, *arguments):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("slope", [0.2, 1.0])
-def test_fused_dropout(slope):
-    keys = random.example_keys(0, "test", 0, tf.range(6))
-    drop = functools.partial(kernels.drop, keys=keys, threshold=26_214, negative_slope=slope)
-    compare(["fused_dropout"], drop, normal(6, 5, 4, 3))
-
-
-SIZES = [(4, 2, 14, 14), (5, 2, 14, 14), (3, 2, 7, 8), (3, 3, 5, 4), (2, 2, 3, 3), (1, 2, 4, 4)]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("extent", "stride", "height", "width"), SIZES)
-def test_matmul_convolutions(channels, extent, stride, height, width):
-    kernel = normal(extent, extent, channels, 6)
-    size = [2, height * stride, width * stride, channels]
-
-    def transpose(inputs, kernel):
-        ours = kernels.conv2d_transpose(inputs, kernel, (stride, stride))
-        plain = tf.nn.conv2d_transpose(inputs, kernel, size, stride, "SAME")
-        return plain if ours is None else ours
-
-    def convolution(inputs, kernel):
-        ours = kernels.conv2d(inputs, kernel, (stride, stride))
-        return tf.nn.conv2d(inputs, kernel, stride, "SAME") if ours is None else ours
-
-    compare(["matmul_convolutions"], transpose, normal(2, height, width, 6), kernel)
-    compare(["matmul_convolutions"], convolution, normal(*size), kernel)
-
-
-def test_what_matmul_convolutions_leaves_to_keras():
-    few, many = normal(3, 3, 1, 8), normal(3, 3, 8, 8)
-    image, feature_map = normal(2, 6, 6, 1), normal(2, 6, 6, 8)
-    assert kernels.conv2d(image, few, (2, 2)) is None
-    with kernels.using(["matmul_convolutions"]):
-        assert kernels.conv2d(image, few, (2, 2)).shape == (2, 3, 3, 8)
-        assert kernels.conv2d(image, few, (1, 1)) is None
-        assert kernels.conv2d(feature_map, many, (2, 2)) is None
-        assert kernels.conv2d_transpose(feature_map, many, (2, 2)) is None
-
-
-@pytest.mark.parametrize("build", [layers.Conv2D, layers.Conv2DTranspose])
-def test_layers_use_them(build):
-    layer = build(1 if build is layers.Conv2DTranspose else 8, 5, strides=2, activation="tanh")
-    images = tf.cast(normal(2, 8, 8, 8 if build is layers.Conv2DTranspose else 1), tf.float32)
-    expected = layer(images)
-    layer.bias.assign(layer.bias + 0.5)
-    with kernels.using(["matmul_convolutions"]):
-        moved = layer(images)
-    np.testing.assert_allclose(np.arctanh(moved), np.arctanh(expected) + 0.5, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("names", [None, ["fused_dropout"], ["xla_step"], [*kernels.KERNELS]])
 def test_no_choice_changes_the_training(make_strategy, names):
     plain, fast = (
@@ -102,7 +48,8 @@ def test_no_choice_changes_the_training(make_strategy, names):
 
 
 def test_the_default_of_a_cpu(make_strategy):
-    assert kernels.choose(None, make_strategy(4)) == ("fused_dropout", "matmul_convolutions")
+    fused = ("fused_dropout", "fused_normalization")
+    assert kernels.choose(None, make_strategy(4)) == (*fused, "matmul_convolutions")
     assert kernels.choose([], make_strategy(4)) == ()
 
 

@@ -67,7 +67,8 @@ class Players:
         In inference mode it drops nothing out, and changes no state.
         """
         inputs = [images, labels] if len(self.discriminator.inputs) == 2 else images
-        with using(self.kernels):
+        # A penalty differentiates gradients, which that of a fused normalisation does not allow.
+        with using([name for name in self.kernels if name != "fused_normalization"]):
             outputs = self.discriminator(inputs, training=training)
         if len(self.discriminator.outputs) == 2:
             logits, class_logits = outputs

@@ -16,7 +16,7 @@ def _seed_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.La
     return [
         keras.layers.Dense(height * width * 128, activation=layers.leaky_relu()),
         keras.layers.Reshape((height, width, 128)),
-        keras.layers.BatchNormalization(synchronized=synchronized),
+        layers.BatchNormalization(synchronized=synchronized),
     ]
 
 
@@ -38,7 +38,7 @@ def generator_layers(
         keras.layers.Conv2DTranspose(
             64, kernel_size=4, strides=2, padding="same", activation=layers.leaky_relu()
         ),
-        keras.layers.BatchNormalization(synchronized=synchronized),
+        layers.BatchNormalization(synchronized=synchronized),
         *noise(),
         _to_image(image_shape),
     ]
@@ -76,7 +76,7 @@ def norm_first_generator(
             keras.Input([latent_dim]),
             *_seed_layers(image_shape, synchronized),
             keras.layers.Conv2DTranspose(64, kernel_size=4, strides=2, padding="same"),
-            keras.layers.BatchNormalization(synchronized=synchronized),
+            layers.BatchNormalization(synchronized=synchronized),
             layers.leaky_relu(),
             _to_image(image_shape),
         ],
@@ -102,7 +102,7 @@ def upsampling_generator(
             *_seed_layers(image_shape, synchronized),
             keras.layers.UpSampling2D(2),
             keras.layers.Conv2D(64, kernel_size=3, padding="same", activation=layers.leaky_relu()),
-            keras.layers.BatchNormalization(synchronized=synchronized),
+            layers.BatchNormalization(synchronized=synchronized),
             keras.layers.UpSampling2D(2),
             keras.layers.Conv2D(image_shape[-1], 3, padding="same", activation="tanh"),
         ],

@@ -8,8 +8,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer import kernels, random
+from trainer import random
 from trainer.errors import TrainerError
+from trainer.kernels import convolutions, dropout, normalization
 
 SLOPE = 0.2
 """LeakyReLU's slope in the tutorial and in Radford et al.'s DCGAN (2015)."""
@@ -95,7 +96,7 @@ class Conv2D(_SpectralNormalization, keras.layers.Conv2D):
         super().__init__(filters, kernel_size, **(kwargs | {"padding": "same"}))
 
     def convolution_op(self, inputs: tf.Tensor, kernel: keras.Variable) -> tf.Tensor:
-        outputs = kernels.conv2d(inputs, tf.convert_to_tensor(kernel), self.strides)
+        outputs = convolutions.conv2d(inputs, tf.convert_to_tensor(kernel), self.strides)
         return super().convolution_op(inputs, kernel) if outputs is None else outputs
 
 
@@ -108,10 +109,32 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
-        outputs = kernels.conv2d_transpose(inputs, kernel, self.strides)
+        outputs = convolutions.conv2d_transpose(inputs, kernel, self.strides)
         if outputs is None:
             return super().call(inputs)
         return self.activation(outputs + tf.convert_to_tensor(self.bias))
+
+
+@keras.saving.register_keras_serializable(package="trainer")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's, over the last axis; statistics are over the global batch if `synchronized`."""
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        channels = inputs.shape[-1]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
+        moving = [self.moving_mean, self.moving_variance]
+        given = None if training else tuple(tf.convert_to_tensor(v) for v in moving)
+        normalised = normalization.normalize(
+            inputs, gamma, beta, self.epsilon, given, synchronized=self.synchronized
+        )
+        if normalised is None:
+            return super().call(inputs, training=training)
+        outputs, *moments = normalised
+        if training:
+            for variable, moment in zip(moving, moments, strict=True):
+                variable.assign(variable * self.momentum + moment * (1 - self.momentum))
+        return outputs
 
 
 @keras.saving.register_keras_serializable(package="trainer")
@@ -130,9 +153,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def build(self, inputs_shape, labels_shape) -> None:
         channels = inputs_shape[-1]
-        self.norm = keras.layers.BatchNormalization(
-            center=False, scale=False, synchronized=self.synchronized
-        )
+        self.norm = BatchNormalization(center=False, scale=False, synchronized=self.synchronized)
         self.norm.build(inputs_shape)
         self.scale = keras.layers.Embedding(self.num_classes, channels, "ones")
         self.offset = keras.layers.Embedding(self.num_classes, channels, "zeros")
@@ -227,7 +248,7 @@ class Dropout(keras.layers.Layer):
         threshold = round(self.rate * 2**16)
         if (training or self.always) and threshold:
             keys = random.next_keys(self.name)
-            return kernels.drop(inputs, keys, threshold, self.negative_slope)
+            return dropout.drop(inputs, keys, threshold, self.negative_slope)
         return inputs if self.negative_slope == 1 else tf.nn.leaky_relu(inputs, self.negative_slope)
 
     def compute_output_shape(self, input_shape):

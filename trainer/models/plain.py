@@ -8,6 +8,7 @@ import numpy as np
 from trainer.models import layers
 
 _PLAIN = {
+    layers.BatchNormalization: keras.layers.BatchNormalization,
     layers.Conv2D: keras.layers.Conv2D,
     layers.Conv2DTranspose: keras.layers.Conv2DTranspose,
     layers.Dense: keras.layers.Dense,

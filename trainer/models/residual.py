@@ -37,7 +37,7 @@ def generator(
         if num_classes:
             x = layers.ConditionalBatchNormalization(num_classes)(x, labels)
         else:
-            x = keras.layers.BatchNormalization(synchronized=True)(x)
+            x = layers.BatchNormalization(synchronized=True)(x)
         return layers.leaky_relu()(x)
 
     def block(x: keras.KerasTensor, channels: int, upsample: bool) -> keras.KerasTensor:

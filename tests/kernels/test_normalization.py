@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_gan import make_trainer
+
+from trainer import kernels
+from trainer.kernels.normalization import normalize
+from trainer.models import layers
+
+SHAPE = (16, 5, 4, 6)
+CHANNELS = SHAPE[-1]
+
+
+def values(seed, *, mean=0.0):
+    return np.random.default_rng(seed).normal(mean, 2, SHAPE)
+
+
+def normalisation(build, **settings):
+    """A layer with weights and moving moments unlike those that it begins with."""
+    layer = build(**settings)
+    layer.build(SHAPE)
+    start = np.linspace(0.5, 2, CHANNELS)
+    layer.set_weights([start, start - 1, start / 3, start])
+    return layer
+
+
+def results(layer, inputs, cotangents, training=True):
+    """What the layer returns, and the gradients of inputs, gamma and beta."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=training)
+        total = tf.reduce_sum(tf.sin(tf.cast(outputs, cotangents.dtype)) * cotangents)
+    return outputs, *tape.gradient(total, [inputs, layer.gamma.value, layer.beta.value])
+
+
+def assert_near(ours, expected, tolerance):
+    ours, expected = (np.asarray(tf.cast(tensor, tf.float64)) for tensor in (ours, expected))
+    assert np.abs(ours - expected).max() < tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("mixed_bfloat16", 0.02)])
+@pytest.mark.parametrize("num_replicas", [1, 4])
+def test_it_is_keras_normalisation_of_the_global_batch(
+    make_strategy, num_replicas, dtype, tolerance, training
+):
+    inputs, cotangents = values(0, mean=1.5), values(1)
+    reference = normalisation(keras.layers.BatchNormalization, dtype="float64")
+    expected = results(reference, tf.constant(inputs), tf.constant(cotangents), training)
+
+    strategy = make_strategy(num_replicas)
+    with strategy.scope():
+        layer = normalisation(layers.BatchNormalization, synchronized=True, dtype=dtype)
+    share = SHAPE[0] // num_replicas
+
+    def replica_step():
+        context = tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group * share
+        mine, theirs = (
+            tf.ensure_shape(tf.constant(v, tf.float32)[first : first + share], (share, *SHAPE[1:]))
+            for v in (inputs, cotangents)
+        )
+        with kernels.using(["fused_normalization"]):
+            *local, gamma, beta = results(
+                layer, tf.cast(mine, layer.compute_dtype), theirs, training
+            )
+        return *local, *context.all_reduce(tf.distribute.ReduceOp.SUM, [gamma, beta])
+
+    step = tf.function(lambda: strategy.run(replica_step), autograph=False)
+    assert any("FusedBatchNorm" in name for name in operations(step))
+    *local, gamma, beta = (strategy.experimental_local_results(value) for value in step())
+    for ours, theirs in zip(local, expected[:2], strict=True):
+        assert_near(tf.concat(ours, axis=0), theirs, tolerance)
+    for ours, theirs in zip((gamma, beta), expected[2:], strict=True):
+        for replica in ours:
+            assert_near(replica, theirs, tolerance)
+    for name in ("moving_mean", "moving_variance"):
+        for replica in strategy.experimental_local_results(getattr(layer, name).value):
+            assert_near(replica, getattr(reference, name), tolerance / 10)
+
+
+def operations(step):
+    """The types of operations in a traced step, and in the functions that it calls."""
+    graph = step.get_concrete_function().graph.as_graph_def()
+    parts = [graph.node, *(function.node_def for function in graph.library.function)]
+    return {node.op for part in parts for node in part}
+
+
+def test_each_replica_by_itself_if_not_synchronized(make_strategy):
+    strategy = make_strategy(4)
+    inputs = np.float32(values(0, mean=1.5))
+
+    def replica_step():
+        share = SHAPE[0] // 4
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * share
+        mine = tf.ensure_shape(tf.constant(inputs)[first : first + share], (share, *SHAPE[1:]))
+        with kernels.using(["fused_normalization"]):
+            one = tf.ones([CHANNELS])
+            return normalize(mine, one, one, 1e-3, synchronized=False)[1]
+
+    means = strategy.experimental_local_results(tf.function(strategy.run)(replica_step))
+    for part, mean in zip(np.split(inputs, 4), means, strict=True):
+        np.testing.assert_allclose(mean, part.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_what_is_left_to_keras():
+    one = tf.ones([CHANNELS])
+    inputs = tf.constant(values(0), tf.float32)
+    assert normalize(inputs, one, one, 1e-3) is None
+    with kernels.using(["fused_normalization"]):
+        assert normalize(inputs, one, one, 1e-3)[0].shape == SHAPE
+        assert normalize(tf.cast(inputs, tf.float64), one, one, 1e-3) is None
+        outputs, *_ = normalize(tf.reshape(inputs, [-1, CHANNELS]), one, one, 1e-3)
+        assert outputs.shape == (320, CHANNELS)
+
+
+def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):
+    """Penalties differentiate gradients; the fused operation's are not, over several replicas."""
+
+    def discriminator(*, image_shape):
+        return keras.Sequential(
+            [
+                keras.Input(image_shape),
+                layers.Conv2D(4, 3, strides=2),
+                layers.BatchNormalization(synchronized=True),
+                keras.layers.Flatten(),
+                layers.Dense(1),
+            ]
+        )
+
+    gan = make_trainer(
+        make_strategy(1), discriminator=discriminator, kernels=["fused_normalization"]
+    )
+    judge = tf.function(lambda: gan._players.judge(tf.zeros([8, 28, 28, 1]), None).logits)
+    assert not any("FusedBatchNorm" in name for name in operations(judge))

@@ -1,0 +1,87 @@
+"""Faster ways to compute what some layers compute, each by name; a measured choice for each device.
+
+They change no weight and no random number, and a result only in its rounding. `train.kernels` names
+those in use; docs/performance.md has what each was worth.
+
+- "fused_dropout": LeakyReLU, the random mask and dropout in one XLA cluster, forward and backward;
+  the backward pass reads the mask off the outputs.
+- "fused_normalization": the generator's batch normalisation by TensorFlow's fused operation, in
+  float32 and bfloat16; its statistics cross the replicas in one sum each way, not in three and two.
+- "matmul_convolutions": a strided transposed convolution to a few channels, which is also the input
+  gradient of a convolution from a few channels, as one matrix product whose terms are then
+  shifted and added. oneDNN takes three times as long for it.
+- "xla_step": the whole step of a replica in one XLA program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from trainer.errors import TrainerError
+
+KERNELS = ("fused_dropout", "fused_normalization", "matmul_convolutions", "xla_step")
+
+DEFAULTS = {"CPU": ("fused_dropout", "fused_normalization", "matmul_convolutions")}
+"""By device type; none elsewhere, where nothing was measured."""
+
+_in_use: contextvars.ContextVar[Sequence[str]] = contextvars.ContextVar("kernels", default=())
+
+
+def choose(names: Sequence[str] | None, strategy: tf.distribute.Strategy) -> tuple[str, ...]:
+    """The kernels that `names` names, or the default of the strategy's devices if it is None.
+
+    Raises:
+      TrainerError: for a name that is not one of KERNELS.
+    """
+    if names is None:
+        device = tf.DeviceSpec.from_string(strategy.extended.worker_devices[0])
+        # A strategy that only compiles names the device that it compiles for.
+        return DEFAULTS.get(getattr(strategy, "compiles_for", device.device_type), ())
+    for name in names:
+        if name not in KERNELS:
+            raise TrainerError(
+                f"train.kernels names '{name}'; choose from {', '.join(KERNELS)}, or [] for none"
+            )
+    return tuple(names)
+
+
+def compiled(
+    step: Callable[..., tf.Tensor], names: Sequence[str], strategy: tf.distribute.Strategy
+) -> Callable[..., tf.Tensor]:
+    """A replica's step as one XLA program, if `names` ask for that.
+
+    Raises:
+      TrainerError: with several replicas, whose sums no such program can hold.
+    """
+    if "xla_step" not in names:
+        return step
+    if strategy.num_replicas_in_sync > 1:
+        raise TrainerError(
+            f"train.kernels names 'xla_step', which takes one replica, not "
+            f"{strategy.num_replicas_in_sync}; leave it out, or use hardware/one_device.gin"
+        )
+    return tf.function(step, jit_compile=True, autograph=False)
+
+
+@contextlib.contextmanager
+def using(names: Sequence[str]) -> Iterator[None]:
+    """Within it, layers compute by the kernels `names`; replicas' threads do not inherit it."""
+    token = _in_use.set(names)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def in_use(name: str) -> bool:
+    """Whether a layer is to compute by that kernel."""
+    return name in _in_use.get()
+
+
+def wide(values: tf.Tensor) -> tf.Tensor:
+    """In float32, if not wider: XLA would round after every operation, and takes longer for it."""
+    return tf.cast(values, tf.float32) if values.dtype.size < 4 else values
