@@ -6,7 +6,7 @@ import tensorflow as tf
 from test_kernels import compare, normal
 
 from trainer import kernels
-from trainer.kernels import convolutions
+from trainer.kernels.convolutions import conv2d, conv2d_transpose, takes
 from trainer.models import layers
 
 SIZES = [(4, 2, 14, 14), (5, 2, 14, 14), (3, 2, 7, 8), (3, 3, 5, 4), (2, 2, 3, 3), (1, 2, 4, 4)]
@@ -15,31 +15,50 @@ SIZES = [(4, 2, 14, 14), (5, 2, 14, 14), (3, 2, 7, 8), (3, 3, 5, 4), (2, 2, 3, 3
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("extent", "stride", "height", "width"), SIZES)
 def test_matmul_convolutions(channels, extent, stride, height, width):
-    kernel = normal(extent, extent, channels, 6)
+    kernel, bias = normal(extent, extent, channels, 6), normal(6)
     size = [2, height * stride, width * stride, channels]
+    strides = (stride, stride)
 
     def transpose(inputs, kernel):
-        ours = convolutions.conv2d_transpose(inputs, kernel, (stride, stride))
-        plain = tf.nn.conv2d_transpose(inputs, kernel, size, stride, "SAME")
-        return plain if ours is None else ours
+        if takes(channels, inputs, strides):
+            return conv2d_transpose(inputs, kernel, strides)
+        return tf.nn.conv2d_transpose(inputs, kernel, size, stride, "SAME")
 
-    def convolution(inputs, kernel):
-        ours = convolutions.conv2d(inputs, kernel, (stride, stride))
-        return tf.nn.conv2d(inputs, kernel, stride, "SAME") if ours is None else ours
+    def convolution(inputs, kernel, bias):
+        if takes(channels, inputs, strides):
+            return conv2d(inputs, kernel, bias, strides)
+        return tf.nn.conv2d(inputs, kernel, stride, "SAME") + bias
 
     compare(["matmul_convolutions"], transpose, normal(2, height, width, 6), kernel)
-    compare(["matmul_convolutions"], convolution, normal(*size), kernel)
+    compare(["matmul_convolutions"], convolution, normal(*size), kernel, bias)
 
 
-def test_what_matmul_convolutions_leaves_to_keras():
-    few, many = normal(3, 3, 1, 8), normal(3, 3, 8, 8)
-    image, feature_map = normal(2, 6, 6, 1), normal(2, 6, 6, 8)
-    assert convolutions.conv2d(image, few, (2, 2)) is None
+def test_what_matmul_convolutions_takes():
+    image = normal(2, 6, 6, 1)
+    assert not takes(1, image, (2, 2))
     with kernels.using(["matmul_convolutions"]):
-        assert convolutions.conv2d(image, few, (2, 2)).shape == (2, 3, 3, 8)
-        assert convolutions.conv2d(image, few, (1, 1)) is None
-        assert convolutions.conv2d(feature_map, many, (2, 2)) is None
-        assert convolutions.conv2d_transpose(feature_map, many, (2, 2)) is None
+        assert takes(1, image, (2, 2))
+        assert not takes(1, image, (1, 1))
+        assert not takes(8, image, (2, 2))
+
+
+def gradients(layer, images):
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(tf.square(layer(images)))
+    return tape.gradient(total, [weight.value for weight in layer.trainable_weights])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("build", [layers.Conv2D, layers.Conv2DTranspose])
+def test_gradients_in_less_than_float64(build, dtype):
+    layer = build(1 if build is layers.Conv2DTranspose else 8, 5, strides=2, dtype=dtype)
+    images = tf.cast(normal(2, 8, 8, 8 if build is layers.Conv2DTranspose else 1), tf.float32)
+    expected = gradients(layer, images)
+    with kernels.using(["matmul_convolutions"]):
+        ours = gradients(layer, images)
+    for a, b in zip(ours, expected, strict=True):
+        tolerance = 1e-5 if dtype == "float32" else 0.02
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
 @pytest.mark.parametrize("build", [layers.Conv2D, layers.Conv2DTranspose])

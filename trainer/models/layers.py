@@ -85,19 +85,22 @@ class Dense(_SpectralNormalization, keras.layers.Dense):
     """Keras's Dense; `spectral=True` normalises its kernel."""
 
 
-@keras.saving.register_keras_serializable(package="trainer")
-class Conv2D(_SpectralNormalization, keras.layers.Conv2D):
-    """Keras's Conv2D with "same" padding, for images: its first layer's gradient may be faster.
+class _Conv2D(keras.layers.Conv2D):
+    """Keras's Conv2D, whose gradients may be faster in the layer that sees images."""
 
-    `spectral=True` normalises its kernel.
-    """
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if not self.use_bias or not convolutions.takes(inputs.shape[-1], inputs, self.strides):
+            return super().call(inputs)
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+        return self.activation(convolutions.conv2d(inputs, kernel, bias, self.strides))
+
+
+@keras.saving.register_keras_serializable(package="trainer")
+class Conv2D(_SpectralNormalization, _Conv2D):
+    """Keras's Conv2D with "same" padding, for images; `spectral=True` normalises its kernel."""
 
     def __init__(self, filters: int, kernel_size: int, **kwargs) -> None:
         super().__init__(filters, kernel_size, **(kwargs | {"padding": "same"}))
-
-    def convolution_op(self, inputs: tf.Tensor, kernel: keras.Variable) -> tf.Tensor:
-        outputs = convolutions.conv2d(inputs, tf.convert_to_tensor(kernel), self.strides)
-        return super().convolution_op(inputs, kernel) if outputs is None else outputs
 
 
 @keras.saving.register_keras_serializable(package="trainer")
@@ -108,11 +111,10 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         super().__init__(filters, kernel_size, **(kwargs | {"padding": "same"}))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        kernel = tf.convert_to_tensor(self.kernel)
-        outputs = convolutions.conv2d_transpose(inputs, kernel, self.strides)
-        if outputs is None:
+        if not self.use_bias or not convolutions.takes(self.filters, inputs, self.strides):
             return super().call(inputs)
-        return self.activation(outputs + tf.convert_to_tensor(self.bias))
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+        return self.activation(convolutions.conv2d_transpose(inputs, kernel, self.strides) + bias)
 
 
 @keras.saving.register_keras_serializable(package="trainer")
