@@ -136,3 +136,9 @@ def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):
     )
     judge = tf.function(lambda: gan._players.judge(tf.zeros([8, 28, 28, 1]), None).logits)
     assert not any("FusedBatchNorm" in name for name in operations(judge))
+
+
+@pytest.mark.parametrize("settings", [{"axis": 1}, {"renorm": True}])
+def test_the_layer_refuses_what_the_operation_does_not_do(settings):
+    with pytest.raises(ValueError, match="use keras.layers.BatchNormalization"):
+        layers.BatchNormalization(**settings)

@@ -119,7 +119,19 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="trainer")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's, over the last axis; statistics are over the global batch if `synchronized`."""
+    """Keras's, over the last axis; statistics are over the global batch if `synchronized`.
+
+    Raises:
+      ValueError: for another axis, or renormalisation, which Keras's own layer has.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if self.axis != -1 or getattr(self, "renorm", False):
+            raise ValueError(
+                f"layers.BatchNormalization with axis={self.axis} normalises the last axis only, "
+                "without renorm: use keras.layers.BatchNormalization"
+            )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         channels = inputs.shape[-1]
