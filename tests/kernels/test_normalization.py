@@ -7,7 +7,7 @@ import tensorflow as tf
 from test_gan import make_trainer
 
 from trainer import kernels
-from trainer.kernels.normalization import normalize
+from trainer.kernels.normalization import normalize, takes
 from trainer.models import layers
 
 SHAPE = (16, 5, 4, 6)
@@ -16,6 +16,15 @@ CHANNELS = SHAPE[-1]
 
 def values(seed, *, mean=0.0):
     return np.random.default_rng(seed).normal(mean, 2, SHAPE)
+
+
+def share_of(array):
+    """Within strategy.run: float32, what this replica has of an array like SHAPE."""
+    context = tf.distribute.get_replica_context()
+    count = SHAPE[0] // context.num_replicas_in_sync
+    first = context.replica_id_in_sync_group * count
+    share = tf.constant(array, tf.float32)[first : first + count]
+    return tf.ensure_shape(share, (count, *SHAPE[1:]))
 
 
 def normalisation(build, **settings):
@@ -54,19 +63,12 @@ def test_it_is_keras_normalisation_of_the_global_batch(
     strategy = make_strategy(num_replicas)
     with strategy.scope():
         layer = normalisation(layers.BatchNormalization, synchronized=True, dtype=dtype)
-    share = SHAPE[0] // num_replicas
 
     def replica_step():
         context = tf.distribute.get_replica_context()
-        first = context.replica_id_in_sync_group * share
-        mine, theirs = (
-            tf.ensure_shape(tf.constant(v, tf.float32)[first : first + share], (share, *SHAPE[1:]))
-            for v in (inputs, cotangents)
-        )
+        mine = tf.cast(share_of(inputs), layer.compute_dtype)
         with kernels.using(["fused_normalization"]):
-            *local, gamma, beta = results(
-                layer, tf.cast(mine, layer.compute_dtype), theirs, training
-            )
+            *local, gamma, beta = results(layer, mine, share_of(cotangents), training)
         return *local, *context.all_reduce(tf.distribute.ReduceOp.SUM, [gamma, beta])
 
     step = tf.function(lambda: strategy.run(replica_step), autograph=False)
@@ -94,12 +96,8 @@ def test_each_replica_by_itself_if_not_synchronized(make_strategy):
     inputs = np.float32(values(0, mean=1.5))
 
     def replica_step():
-        share = SHAPE[0] // 4
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group * share
-        mine = tf.ensure_shape(tf.constant(inputs)[first : first + share], (share, *SHAPE[1:]))
-        with kernels.using(["fused_normalization"]):
-            one = tf.ones([CHANNELS])
-            return normalize(mine, one, one, 1e-3, synchronized=False)[1]
+        one = tf.ones([CHANNELS])
+        return normalize(share_of(inputs), one, one, 1e-3, synchronized=False)[1]
 
     means = strategy.experimental_local_results(tf.function(strategy.run)(replica_step))
     for part, mean in zip(np.split(inputs, 4), means, strict=True):
@@ -109,12 +107,14 @@ def test_each_replica_by_itself_if_not_synchronized(make_strategy):
 def test_what_is_left_to_keras():
     one = tf.ones([CHANNELS])
     inputs = tf.constant(values(0), tf.float32)
-    assert normalize(inputs, one, one, 1e-3) is None
+    assert not takes(inputs)
     with kernels.using(["fused_normalization"]):
-        assert normalize(inputs, one, one, 1e-3)[0].shape == SHAPE
-        assert normalize(tf.cast(inputs, tf.float64), one, one, 1e-3) is None
-        outputs, *_ = normalize(tf.reshape(inputs, [-1, CHANNELS]), one, one, 1e-3)
-        assert outputs.shape == (320, CHANNELS)
+        assert takes(inputs)
+        assert not takes(tf.cast(inputs, tf.float64))
+        assert takes(tf.reshape(inputs, [-1, CHANNELS]))
+    assert normalize(inputs, one, one, 1e-3)[0].shape == SHAPE
+    outputs, *_ = normalize(tf.reshape(inputs, [-1, CHANNELS]), one, one, 1e-3)
+    assert outputs.shape == (320, CHANNELS)
 
 
 def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):

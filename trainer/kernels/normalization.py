@@ -7,6 +7,12 @@ import tensorflow as tf
 from trainer.kernels import in_use
 
 
+def takes(inputs: tf.Tensor) -> bool:
+    """Whether the functions below are meant for a layer of these inputs, or else Keras's own."""
+    known = in_use("fused_normalization") and inputs.shape.is_fully_defined()
+    return known and inputs.dtype in (tf.float32, tf.bfloat16)
+
+
 def normalize(
     inputs: tf.Tensor,
     scale: tf.Tensor,
@@ -15,8 +21,8 @@ def normalize(
     moments: tuple[tf.Tensor, tf.Tensor] | None = None,
     *,
     synchronized: bool = True,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None:
-    """Batch normalisation (Ioffe and Szegedy, 2015); None where Keras's own is meant.
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Batch normalisation (Ioffe and Szegedy, 2015).
 
     Args:
       inputs: [B, ..., C].
@@ -29,18 +35,12 @@ def normalize(
     Returns:
       Like the inputs, and the mean and the variance that were used, float32 [C].
     """
-    known = in_use("fused_normalization") and inputs.shape.is_fully_defined()
-    if not known or inputs.dtype not in (tf.float32, tf.bfloat16):
-        return None
     values = tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]])
-    if moments:
-        outputs, *_ = _batch_norm(values, scale, offset, epsilon, moments)
-        return tf.reshape(outputs, inputs.shape), *moments
     context = tf.distribute.get_replica_context()
-    if synchronized and context and context.num_replicas_in_sync > 1:
+    if moments is None and synchronized and context and context.num_replicas_in_sync > 1:
         outputs, *moments = _synchronized_norm(values, scale, offset, epsilon, context)
     else:
-        outputs, *moments = _batch_norm(values, scale, offset, epsilon)
+        outputs, *moments = _batch_norm(values, scale, offset, epsilon, moments)
     return tf.reshape(outputs, inputs.shape), *moments
 
 
@@ -55,8 +55,10 @@ def _batch_norm(values, scale, offset, epsilon, moments=None):
         epsilon=epsilon,
         is_training=moments is None,
     )
+    if moments:
+        return outputs, *moments
     count = values.shape[0]  # the operation's variance is that of a sample
-    return outputs, mean, variance if moments else variance * ((count - 1) / count)
+    return outputs, mean, variance * ((count - 1) / count)
 
 
 def _synchronized_norm(values, scale, offset, epsilon, context):

@@ -134,17 +134,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
             )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not normalization.takes(inputs):
+            return super().call(inputs, training=training)
         channels = inputs.shape[-1]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros([channels])
         moving = [self.moving_mean, self.moving_variance]
         given = None if training else tuple(tf.convert_to_tensor(v) for v in moving)
-        normalised = normalization.normalize(
+        outputs, *moments = normalization.normalize(
             inputs, gamma, beta, self.epsilon, given, synchronized=self.synchronized
         )
-        if normalised is None:
-            return super().call(inputs, training=training)
-        outputs, *moments = normalised
         if training:
             for variable, moment in zip(moving, moments, strict=True):
                 variable.assign(variable * self.momentum + moment * (1 - self.momentum))
