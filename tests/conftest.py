@@ -15,6 +15,7 @@ import pytest
 
 import trainer  # noqa: F401  sets Keras's backend
 
+import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
 NUM_DEVICES = 4
@@ -27,6 +28,12 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES,
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws its weights from the same seed, before its fixtures, wherever it runs."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,7 +24,6 @@ def test_in_the_warm_up_the_half_life_is_a_share_of_the_images_seen():
 
 
 def test_weights_are_averaged_and_statistics_copied():
-    keras.utils.set_random_seed(0)
     average, model = (article.generator(latent_dim=3, image_shape=(8, 8, 1)) for _ in range(2))
     averaging.start(average, model)
     old = [v.numpy() for v in average.trainable_variables]

@@ -79,7 +79,6 @@ def test_gradients_of_the_weights_by_finite_differences(make):
     keras.config.set_dtype_policy("float64")
     keras.config.set_floatx("float64")
     try:
-        keras.utils.set_random_seed(0)
         model = article.discriminator(image_shape=(8, 8, 1), dropout=0.0)
         images = np.random.default_rng(2).uniform(-1, 1, (2, 3, 8, 8, 1))
         kernel = model.trainable_variables[0]

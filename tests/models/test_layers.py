@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -71,15 +73,15 @@ def largest_singular_value(kernel):
 
 
 @pytest.mark.parametrize(
-    "layer",
-    [layers.Conv2D(6, kernel_size=3, spectral=True), layers.Dense(6, spectral=True)],
+    "make",
+    [functools.partial(layers.Conv2D, kernel_size=3), layers.Dense],
     ids=["Conv2D", "Dense"],
 )
-def test_spectral_normalisation_divides_by_the_largest_singular_value(layer):
-    keras.utils.set_random_seed(0)
+def test_spectral_normalisation_divides_by_the_largest_singular_value(make):
+    layer = make(6, spectral=True)
     x = tf.random.stateless_normal([2, 5, 5, 4], [0, 0])
     layer.build(x.shape)
-    for _ in range(50):
+    for _ in range(200):
         layer(x, training=True)
     weights = layer.trainable_variables[0].numpy()
     assert largest_singular_value(np.asarray(layer.kernel)) == pytest.approx(1, abs=1e-3)
