@@ -49,7 +49,7 @@ def _start_all(command: list[str]) -> list[subprocess.Popen]:
     return [
         subprocess.Popen(
             command,
-            env=os.environ | {"TF_CONFIG": cluster.tf_config(addresses, index)},
+            env=os.environ | {"TF_CONFIG": processes.tf_config(addresses, index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

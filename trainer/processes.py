@@ -1,10 +1,18 @@
-"""Processes side by side on this machine: the cores of each, and ports for them to meet at."""
+"""Several processes: the cluster that they are, and on one machine their cores and ports."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
+from collections.abc import Sequence
+
+
+def tf_config(addresses: Sequence[str], index: int | str) -> str:
+    """TF_CONFIG of one of the workers at these "host:port"s (`strategy.multi_worker`)."""
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
 
 
 def cores(index: int, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What the launchers share: a cluster's TF_CONFIG, its processes, and the checks of a command line.
+"""What the launchers share: a cluster's processes, and the checks of a command line.
 
 Every launcher is run as `python scripts/launch/PLACE.py --flags -- arguments of trainer.main`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import json
 import shlex
 import signal
 import subprocess
@@ -34,12 +33,6 @@ INSTALLED_PYTHON = "gan/bin/python"  # where `install` puts it
 MULTI_WORKER = "--gin_file=hardware/multi_worker.gin"
 _STOPS = {128 + number for number in (signal.SIGINT, signal.SIGTERM)}
 _REFUSALS = {1, 2, 126, 127}  # of the trainer, of its flags, and of a shell without such a command
-
-
-def tf_config(addresses: Sequence[str], index: int | str) -> str:
-    """TF_CONFIG of one of the workers at these "host:port"s."""
-    task = {"type": "worker", "index": index}
-    return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
 
 
 def trainer_arguments(

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import cluster
 
+from trainer import processes
+
 _GUARD = Path(__file__).with_name("guard.sh")
 _GUARD_SECONDS = 40  # somewhat more than it gives to the trainer
 _PAUSE = 10  # seconds before a new start: a host that reboots needs them, and a guard that ends
@@ -51,7 +53,7 @@ def train(
     arguments = [*arguments, *([cluster.MULTI_WORKER] if several else [])]
     commands = []
     for index in range(len(addresses)):
-        environment = {"TF_CONFIG": cluster.tf_config(addresses, index)} if several else {}
+        environment = {"TF_CONFIG": processes.tf_config(addresses, index)} if several else {}
         commands.append(connect(index, guarded(python, arguments, environment, directory)))
     return supervise(commands)
 

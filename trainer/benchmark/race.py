@@ -51,8 +51,7 @@ class _Running:
         cores = processes.cores(index, len(ports) or 1)
         if ports:
             workers = [f"localhost:{port}" for port in ports]
-            task = {"type": "worker", "index": index}
-            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": task})
+            environment["TF_CONFIG"] = processes.tf_config(workers, index)
         with self._errors.open("a") as errors:
             return subprocess.Popen(
                 [sys.executable, "-m", "trainer.benchmark.process", self.name, problem],
