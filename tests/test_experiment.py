@@ -15,6 +15,7 @@ from trainer.models import article
         ("generator", "article.generator", "train.generator holds a str"),
         ("strategy", None, "train.strategy holds a NoneType"),
         ("augmentations", [augment.DiffAugment, "cutout"], "train.augmentations holds a str"),
+        ("dataset", lambda: None, "does not take data_dir; the trainer calls it with data_dir"),
         ("penalties", losses.hinge, "train.penalties=.* must be a list"),
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 NO_PEER = signal.SIGALRM  # 14: the others did not appear in time, which ends a process by this
 LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command; try it again
@@ -36,6 +38,23 @@ class LostPeerError(TrainerError):
     """Another process of the run is gone; the same command, on all of them, resumes it."""
 
     exit_code = LOST_PEER
+
+
+def check_takes(function: Callable[..., Any], given: Sequence[str]) -> None:
+    """Refuses a function of the user's that cannot be called with these keyword arguments.
+
+    Raises:
+      TrainerError: naming the function and the first argument that it does not take.
+    """
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    missing = [] if takes_all else [name for name in given if name not in parameters]
+    if missing:
+        raise TrainerError(
+            f"{getattr(function, '__qualname__', function)} does not take {missing[0]}; the "
+            f"trainer calls it with {', '.join(given)} by keyword, so add what is missing to its "
+            "arguments"
+        )
 
 
 def exit_code(work: Callable[[], int | None], interrupted: str) -> int:

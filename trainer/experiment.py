@@ -13,7 +13,7 @@ from trainer import strategy as strategies
 from trainer.augment import Augmentation
 from trainer.data.dataset import Dataset, DatasetSpec
 from trainer.doctor import Doctor
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, check_takes
 from trainer.evaluation import Evaluator
 from trainer.gan import GanTrainer
 from trainer.opponents import Opponents
@@ -190,6 +190,7 @@ def _check_callable(settings: dict[str, Any]) -> None:
                 f"train.{name} holds a {type(value).__name__}, but must name a function, which "
                 "the trainer calls: @module.function, without quotes or parentheses"
             )
+    check_takes(settings["dataset"], ["data_dir"])
 
 
 def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import keras
 
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, check_takes
 
 
 def check_replica_invariant(model: keras.Model) -> None:
@@ -62,7 +62,7 @@ def check_models(
 
 
 def check_constructor(
-    constructor: Callable[..., keras.Model], given: Iterable[str], conditional: bool
+    constructor: Callable[..., keras.Model], given: Sequence[str], conditional: bool
 ) -> None:
     """Refuses a constructor that does not take what it will be given, or needs num_classes besides.
 
@@ -74,16 +74,11 @@ def check_constructor(
     Raises:
       TrainerError: naming it.
     """
+    check_takes(constructor, given)
     parameters = inspect.signature(constructor).parameters
-    name = getattr(constructor, "__qualname__", constructor)
-    wanted = [*given]
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    if missing := [argument for argument in wanted if argument not in parameters]:
-        raise TrainerError(
-            f"{name} does not take {missing[0]}; the trainer calls it with {', '.join(wanted)} by "
-            "keyword, so add what is missing to its arguments"
-        )
+    name = getattr(constructor, "__qualname__", constructor)
     parameter = parameters.get("num_classes")
     needs = parameter is not None and parameter.default is inspect.Parameter.empty
     if needs if not conditional else parameter is None:
