@@ -20,7 +20,7 @@ import keras  # isort: skip
 
 from combinations import ARTICLE, COMBINATIONS
 
-from trainer import losses, penalties, strategy
+from trainer import losses, peers, penalties, strategy
 from trainer.gan import GanTrainer
 from trainer.models import article, chatgpt
 
@@ -89,7 +89,7 @@ def main(layout: str, output: str, *cases: str) -> None:
         distribution = strategy.mirrored(virtual_cpus=int(layout))
     for name in cases:
         result = train(distribution, **CASES[name])
-        if strategy.is_chief(distribution):
+        if peers.is_chief(distribution):
             np.savez(Path(output) / f"{name}.npz", **result)
 
 

@@ -30,7 +30,13 @@ LAYERS = [
     {"trainer.players"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
-    {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"}
+    {
+        "trainer.config",
+        "trainer.strategy",
+        "trainer.peers",
+        "trainer.checkpoints",
+        "trainer.summaries",
+    }
     | {"trainer.formats", "trainer.hparams"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}

@@ -168,8 +168,3 @@ def test_a_tpu_is_expected_where_its_tensorflow_or_its_name_is(monkeypatch):
         with monkeypatch.context() as context:
             context.setenv(name, value)
             assert strategy._tpu_expected()
-
-
-def test_a_single_process_is_its_own_chief(make_strategy):
-    assert strategy.is_chief(make_strategy(1))
-    assert strategy.is_chief(make_strategy(4))

@@ -53,7 +53,7 @@ def start(*arguments, prefix=(), **changes):
     )
 
 
-def start_workers(*arguments, count=2, each=lambda index: []):
+def start_workers(*arguments, count=2, each=lambda index: [], **changes):
     """Worker processes over loopback; `each(index)` adds arguments to one of them."""
     addresses = [f"localhost:{port}" for port in free_ports(count)]
     workers = []
@@ -64,6 +64,7 @@ def start_workers(*arguments, count=2, each=lambda index: []):
                 "--gin_file=hardware/multi_worker.gin",
                 *each(index),
                 TF_CONFIG=tf_config(addresses, index),
+                **changes,
             )
         )
     return workers
@@ -351,6 +352,33 @@ def test_a_lost_worker_is_reported_by_the_others(tmp_path):
     assert workers[0].returncode == LOST_PEER, outs[0]
     assert re.search(r"^error: another process of this run is gone \(.*checkpoints/step-\d+$",
                      outs[0], re.MULTILINE)  # fmt: skip
+    assert "Traceback" not in outs[0]
+
+
+def test_a_worker_lost_before_training_is_reported_too(tmp_path):
+    """Its launcher starts all again on this code, where another would read as a refusal."""
+    module = tmp_path / "fragile.py"
+    module.write_text(
+        "import json, os\n"
+        "from trainer.models import article\n"
+        "def generator(**arguments):\n"
+        "    if json.loads(os.environ['TF_CONFIG'])['task']['index']:\n"
+        "        os._exit(9)\n"
+        "    return article.generator(**arguments)\n"
+    )
+    config = tmp_path / "fragile.gin"
+    config.write_text(
+        "from __gin__ import dynamic_registration\n"
+        "from trainer import experiment\n"
+        "import fragile\n"
+        "experiment.train.generator = @fragile.generator\n"
+    )
+    fragile = [*RUN, f"--gin_file={config}", f"--model_dir={tmp_path / 'run'}"]
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    workers = start_workers(*fragile, PYTHONPATH=paths)
+    outs = finish(workers)
+    assert [worker.returncode for worker in workers] == [LOST_PEER, 9], outs[0]
+    assert "error: another process of this run is gone (" in outs[0].splitlines()[-1]
     assert "Traceback" not in outs[0]
 
 

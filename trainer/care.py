@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from absl import logging
 
-from trainer import storage, strategy, summaries
+from trainer import peers, storage, summaries
 from trainer.chart import FILE_NAME
 from trainer.checkpoints import Checkpoints
 from trainer.doctor import Alert
@@ -46,7 +46,7 @@ class Care:
         run.trainer.use_stream(run.chart.stream)
         if self._healthy:
             # They agree before any of them saves: what one has written the next would find.
-            missing = strategy.any_process(run.trainer.strategy)(self._healthy.latest is None)
+            missing = peers.any_process(run.trainer.strategy)(self._healthy.latest is None)
             if missing:
                 self._chart.healthy = run.step
                 self._healthy.save()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import logging
 
-from trainer import strategy, symptoms
+from trainer import peers, symptoms
 from trainer.chart import Chart
 from trainer.data.dataset import Dataset
 from trainer.data.pipeline import normalise
@@ -105,7 +105,7 @@ class Doctor:
         self._training = self._some_of(images, labels)
         self._held_out: tuple[np.ndarray, np.ndarray | None] | None = None
         self._looked_for_held_out = False
-        self._from_chief = strategy.from_chief(trainer.strategy)
+        self._from_chief = peers.from_chief(trainer.strategy)
 
     def examine(self, chart: Chart, step: int) -> Examination:
         """Examines the run at its current `step`, and keeps what must be known next time.

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer import losses, optimizers
+from trainer import losses, optimizers, peers
 from trainer import strategy as strategies
 from trainer.augment import Augmentation
 from trainer.data.dataset import Dataset, DatasetSpec
@@ -134,25 +134,26 @@ def train(
     _check_least(settings)
     _check_callable(settings)
     distribution = _set_up(strategy)  # before anything else touches the devices
-    source = dataset(data_dir=data_dir)
-    images, labels = source.load("train")
-    examples = {"images": images, "labels": labels if conditional else None}
-    trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
-    care = doctor and doctor(trainer=trainer, dataset=source, **examples)
-    real_images = images[:num_samples].copy()
-    del images, examples  # the trainer has them; a view would hold all of the array
-    measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
-    run = Run(
-        trainer=trainer,
-        spec=source.spec,
-        real_images=real_images,
-        model_dir=model_dir,
-        num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
-        evaluator=measure,
-        doctor=care,
-        **{name: settings[name] for name in _SCHEDULE},
-    )
-    return task(run)
+    with peers.loss_explained(distribution):
+        source = dataset(data_dir=data_dir)
+        images, labels = source.load("train")
+        examples = {"images": images, "labels": labels if conditional else None}
+        trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
+        care = doctor and doctor(trainer=trainer, dataset=source, **examples)
+        real_images = images[:num_samples].copy()
+        del images, examples  # the trainer has them; a view would hold all of the array
+        measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
+        run = Run(
+            trainer=trainer,
+            spec=source.spec,
+            real_images=real_images,
+            model_dir=model_dir,
+            num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
+            evaluator=measure,
+            doctor=care,
+            **{name: settings[name] for name in _SCHEDULE},
+        )
+        return task(run)
 
 
 def _trainer(settings: dict[str, Any], *, spec: DatasetSpec, **given: Any) -> GanTrainer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer import identity, strategy
+from trainer import identity, peers, strategy
 from trainer.chart import Chart
 from trainer.checkpoints import Checkpoints
 from trainer.data.dataset import DatasetSpec
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def chief(self) -> bool:
-        return strategy.is_chief(self.trainer.strategy)
+        return peers.is_chief(self.trainer.strategy)
 
     @property
     def step(self) -> int:

@@ -18,28 +18,19 @@ from trainer import (
     identity,
     lock,
     loop,
+    peers,
     storage,
-    strategy,
     summaries,
     tasks,
 )
 from trainer.card import Card
 from trainer.care import Care, Relapse
 from trainer.checkpoints import Checkpoints
-from trainer.errors import DivergenceError, LostPeerError, TrainerError
+from trainer.errors import DivergenceError, TrainerError
 from trainer.run import Run
 
 _ONLOOKERS = ("trainer.doctor", "trainer.evaluation", "trainer.symptoms")
 """Modules whose settings the config's text has, and the HPARAMS tab need not."""
-
-# What TensorFlow's collectives raise, depending on the moment, when a process is lost.
-_PEER_ERRORS = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.InternalError,
-    tf.errors.DeadlineExceededError,
-)
 
 
 def run_training(run: Run, *, profile: int = 0) -> int:
@@ -78,7 +69,7 @@ def run_training(run: Run, *, profile: int = 0) -> int:
 def _train(run: Run, checkpoints: Checkpoints, stack: contextlib.ExitStack, profile: int) -> int:
     """From the step restored to the last, or to a signal; returns the exit code."""
     stop = actions.StopRequest()
-    anyone_stops = strategy.any_process(run.trainer.strategy)
+    anyone_stops = peers.any_process(run.trainer.strategy)
     writer = _start_writing(run, stack) if run.chief else None
     care = Care(run, checkpoints, writer)
     watch = actions.Stopwatch()
@@ -186,7 +177,7 @@ def _evaluations(
 
 def _require_one_config(distribution: tf.distribute.Strategy, profile: int) -> None:
     """Refuses to train where the processes were started with different configs."""
-    if not strategy.all_equal(distribution, zlib.crc32(f"{profile} {config.text()}".encode())):
+    if not peers.all_equal(distribution, zlib.crc32(f"{profile} {config.text()}".encode())):
         resolver = distribution.cluster_resolver
         raise TrainerError(
             f"{resolver.task_type} {resolver.task_id} and the others were started with different "
@@ -206,17 +197,12 @@ def _last_checkpoint_named(checkpoints: Checkpoints) -> Iterator[None]:
 def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
     """Turns what the machines do to a run into one line that says what was saved."""
     try:
-        yield
+        with peers.loss_explained(run.trainer.strategy, lambda: f". {_kept(checkpoints)}"):
+            yield
     except (OSError, tf.errors.OpError) as error:
-        reason = storage.first_line(error)
-        if isinstance(error, _PEER_ERRORS) and strategy.has_peers(run.trainer.strategy):
-            raise LostPeerError(
-                f"another process of this run is gone ({reason}); start the same command on all "
-                f"of them again to resume. {_kept(checkpoints)}"
-            ) from error
         raise TrainerError(
-            f"{run.model_dir} cannot be written or read ({reason}); free space or permit writing "
-            f"there, then start the same command again. {_kept(checkpoints)}"
+            f"{run.model_dir} cannot be written or read ({storage.first_line(error)}); free space "
+            f"or permit writing there, then start the same command again. {_kept(checkpoints)}"
         ) from error
 
 

@@ -16,8 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
-from trainer import storage
-from trainer import strategy as strategies
+from trainer import peers, storage
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.data.pipeline import normalise
 from trainer.errors import TrainerError
@@ -50,9 +49,9 @@ def classifier(
     """
     spec = dataset.spec
     content = b""
-    if strategies.is_chief(strategy):
+    if peers.is_chief(strategy):
         content = _shipped(spec.name) if spec.name in SHIPPED else _kept(dataset, data_dir)
-    content = strategies.from_chief(strategy)(content)
+    content = peers.from_chief(strategy)(content)
     weights = unpack(content)
     with strategy.scope():
         model = build(spec)
