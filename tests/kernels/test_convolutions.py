@@ -15,7 +15,7 @@ SIZES = [(4, 2, 14, 14), (5, 2, 14, 14), (3, 2, 7, 8), (3, 3, 5, 4), (2, 2, 3, 3
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("extent", "stride", "height", "width"), SIZES)
 def test_matmul_convolutions(channels, extent, stride, height, width):
-    kernel, bias = normal(extent, extent, channels, 6), normal(6)
+    kernel = normal(extent, extent, channels, 6)
     size = [2, height * stride, width * stride, channels]
     strides = (stride, stride)
 
@@ -24,13 +24,13 @@ def test_matmul_convolutions(channels, extent, stride, height, width):
             return conv2d_transpose(inputs, kernel, strides)
         return tf.nn.conv2d_transpose(inputs, kernel, size, stride, "SAME")
 
-    def convolution(inputs, kernel, bias):
+    def convolution(inputs, kernel):
         if takes(channels, inputs, strides):
-            return conv2d(inputs, kernel, bias, strides)
-        return tf.nn.conv2d(inputs, kernel, stride, "SAME") + bias
+            return conv2d(inputs, kernel, strides)
+        return tf.nn.conv2d(inputs, kernel, stride, "SAME")
 
     compare(["matmul_convolutions"], transpose, normal(2, height, width, 6), kernel)
-    compare(["matmul_convolutions"], convolution, normal(*size), kernel, bias)
+    compare(["matmul_convolutions"], convolution, normal(*size), kernel)
 
 
 def test_what_matmul_convolutions_takes():

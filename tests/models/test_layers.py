@@ -157,3 +157,24 @@ def test_keras_own_random_layers_are_refused(layer):
     model = keras.Sequential([keras.Input([3]), keras.Sequential([layer])], name="discriminator")
     with pytest.raises(TrainerError, match=r"same numbers .* use trainer\.models\.layers\.Dropout"):
         check_replica_invariant(model)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functools.partial(layers.Conv2D, 3, kernel_size=3),
+        functools.partial(layers.Conv2DTranspose, 3, kernel_size=4, strides=2),
+        functools.partial(layers.Dense, 3),
+    ],
+    ids=["Conv2D", "Conv2DTranspose", "Dense"],
+)
+def test_a_bias_gradient_is_not_summed_in_bfloat16(make):
+    """Which stops at 256 where ones are added up."""
+    layer = make(dtype="mixed_bfloat16")
+    inputs = tf.ones([16, 12, 12, 2], tf.bfloat16)
+    layer.build(inputs.shape)
+    with tf.GradientTape() as tape:
+        outputs = layer(inputs)
+        total = tf.reduce_sum(tf.cast(outputs, tf.float32))
+    (gradient,) = tape.gradient(total, [layer.bias.value])
+    np.testing.assert_array_equal(gradient, [tf.size(outputs[..., 0])] * 3)

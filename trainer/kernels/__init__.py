@@ -3,6 +3,9 @@
 They change no weight and no random number, and a result only in its rounding. `train.kernels` names
 those in use; docs/performance.md has what each was worth.
 
+- "dilated_gradients": in bfloat16, the gradient of a strided transposed convolution's kernel as a
+  dilated convolution whose channels are the examples, since oneDNN's forward kernels use bfloat16's
+  units in full, and those of gradients do not.
 - "fused_dropout": LeakyReLU, the random mask and dropout in one XLA cluster, forward and backward;
   the backward pass reads the mask off the outputs.
 - "fused_normalization": the generator's batch normalisation by TensorFlow's fused operation, in
@@ -23,9 +26,12 @@ import tensorflow as tf
 
 from trainer.errors import TrainerError
 
-KERNELS = ("fused_dropout", "fused_normalization", "matmul_convolutions", "xla_step")
+KERNELS = (
+    *("dilated_gradients", "fused_dropout", "fused_normalization", "matmul_convolutions"),
+    "xla_step",
+)
 
-DEFAULTS = {"CPU": ("fused_dropout", "fused_normalization", "matmul_convolutions")}
+DEFAULTS = {"CPU": tuple(name for name in KERNELS if name != "xla_step")}
 """By device type; none elsewhere, where nothing was measured."""
 
 _in_use: contextvars.ContextVar[Sequence[str]] = contextvars.ContextVar("kernels", default=())

@@ -14,7 +14,7 @@ def _seed_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.La
     """From a vector to a quarter-size feature map [B, H/4, W/4, 128]."""
     height, width = layers.quarter_size(image_shape)
     return [
-        keras.layers.Dense(height * width * 128, activation=layers.leaky_relu()),
+        layers.Dense(height * width * 128, activation=layers.leaky_relu()),
         keras.layers.Reshape((height, width, 128)),
         layers.BatchNormalization(synchronized=synchronized),
     ]
@@ -35,9 +35,7 @@ def generator_layers(
     return [
         *_seed_layers(image_shape, synchronized),
         *noise(),
-        keras.layers.Conv2DTranspose(
-            64, kernel_size=4, strides=2, padding="same", activation=layers.leaky_relu()
-        ),
+        layers.Conv2DTranspose(64, kernel_size=4, strides=2, activation=layers.leaky_relu()),
         layers.BatchNormalization(synchronized=synchronized),
         *noise(),
         _to_image(image_shape),
@@ -75,7 +73,7 @@ def norm_first_generator(
         [
             keras.Input([latent_dim]),
             *_seed_layers(image_shape, synchronized),
-            keras.layers.Conv2DTranspose(64, kernel_size=4, strides=2, padding="same"),
+            layers.Conv2DTranspose(64, kernel_size=4, strides=2),
             layers.BatchNormalization(synchronized=synchronized),
             layers.leaky_relu(),
             _to_image(image_shape),
@@ -101,10 +99,10 @@ def upsampling_generator(
             keras.Input([latent_dim]),
             *_seed_layers(image_shape, synchronized),
             keras.layers.UpSampling2D(2),
-            keras.layers.Conv2D(64, kernel_size=3, padding="same", activation=layers.leaky_relu()),
+            layers.Conv2D(64, kernel_size=3, activation=layers.leaky_relu()),
             layers.BatchNormalization(synchronized=synchronized),
             keras.layers.UpSampling2D(2),
-            keras.layers.Conv2D(image_shape[-1], 3, padding="same", activation="tanh"),
+            layers.Conv2D(image_shape[-1], kernel_size=3, activation="tanh"),
         ],
         name="generator",
     )

@@ -10,15 +10,15 @@ from trainer.models import layers
 def generator(*, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
     """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]; H and W multiples of 4."""
     height, width = layers.quarter_size(image_shape)
-    upsample = {"kernel_size": 3, "strides": 2, "padding": "same"}
+    upsample = {"kernel_size": 3, "strides": 2}
     return keras.Sequential(
         [
             keras.Input([latent_dim]),
-            keras.layers.Dense(height * width * 64, activation=layers.leaky_relu()),
+            layers.Dense(height * width * 64, activation=layers.leaky_relu()),
             keras.layers.Reshape((height, width, 64)),
-            keras.layers.Conv2DTranspose(64, activation=layers.leaky_relu(), **upsample),
-            keras.layers.Conv2DTranspose(32, activation=layers.leaky_relu(), **upsample),
-            keras.layers.Conv2D(image_shape[-1], kernel_size=3, padding="same", activation="tanh"),
+            layers.Conv2DTranspose(64, activation=layers.leaky_relu(), **upsample),
+            layers.Conv2DTranspose(32, activation=layers.leaky_relu(), **upsample),
+            layers.Conv2D(image_shape[-1], kernel_size=3, activation="tanh"),
         ],
         name="generator",
     )
@@ -34,7 +34,7 @@ def discriminator(*, image_shape: tuple[int, int, int]) -> keras.Model:
             layers.Conv2D(64, kernel_size=3, strides=2),
             layers.leaky_relu(),
             keras.layers.Flatten(),
-            keras.layers.Dense(1),
+            layers.Dense(1),
         ],
         name="discriminator",
     )

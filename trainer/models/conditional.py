@@ -28,7 +28,7 @@ def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras
     """
     height, width = layers.quarter_size(image_shape)
     latents, labels = keras.Input([latent_dim], name="latents"), _labels()
-    x = keras.layers.Dense(height * width * 128, activation=layers.leaky_relu())(latents)
+    x = layers.Dense(height * width * 128, activation=layers.leaky_relu())(latents)
     x = keras.layers.Reshape((height, width, 128))(x)
     x = layers.ConditionalBatchNormalization(num_classes)(x, labels)
     x = layers.Conv2DTranspose(64, kernel_size=4, strides=2, activation=layers.leaky_relu())(x)
@@ -65,9 +65,9 @@ def embedding_discriminator(
     height, width, _ = image_shape
     images, labels = keras.Input(image_shape, name="images"), _labels()
     x = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
-    x = keras.layers.Reshape((height, width, 1))(keras.layers.Dense(height * width)(x))
+    x = keras.layers.Reshape((height, width, 1))(layers.Dense(height * width)(x))
     x = keras.layers.Concatenate()([images, x])
-    x = _apply([*article.feature_layers(dropout=dropout), keras.layers.Dense(1)], x)
+    x = _apply([*article.feature_layers(dropout=dropout), layers.Dense(1)], x)
     return keras.Model([images, labels], x, name="discriminator")
 
 
@@ -104,5 +104,5 @@ def auxiliary_discriminator(
     """
     images = keras.Input(image_shape, name="images")
     x = _apply(article.feature_layers(dropout=dropout), images)
-    outputs = [keras.layers.Dense(1)(x), keras.layers.Dense(num_classes)(x)]
+    outputs = [layers.Dense(1)(x), layers.Dense(num_classes)(x)]
     return keras.Model(images, outputs, name="discriminator")

@@ -50,7 +50,7 @@ def generator(
         x = layers.Conv2D(channels, 3)(normalised(x))
         return keras.layers.Add()([shortcut, x])
 
-    x = keras.layers.Dense(height * columns * 2 * width)(latents)
+    x = layers.Dense(height * columns * 2 * width)(latents)
     x = keras.layers.Reshape((height, columns, 2 * width))(x)
     for i in range(2 * depth - 1):
         x = block(x, width if i >= depth - 1 else 2 * width, upsample=i == depth - 1)

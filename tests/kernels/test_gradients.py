@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_kernels import normal
+
+from trainer import kernels
+from trainer.kernels.gradients import conv2d_transpose, takes
+from trainer.models import layers
+
+SIZES = [
+    *(
+        (4, (2, 2), 7, 7),
+        (3, (2, 2), 5, 4),
+        (5, (2, 2), 4, 7),
+        (2, (3, 3), 3, 3),
+        (1, (2, 2), 3, 4),
+    ),
+    *((4, (2, 1), 3, 4), (5, (1, 3), 4, 3), (3, (1, 1), 5, 4)),
+]
+
+
+@pytest.mark.parametrize(("extent", "strides", "height", "width"), SIZES)
+def test_the_gradients_are_the_plain_operations(extent, strides, height, width):
+    inputs, kernel = normal(3, height, width, 6), normal(extent, extent, 5, 6)
+    size = [3, height * strides[0], width * strides[1], 5]
+
+    def derivatives(function):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = function()
+            total = tf.reduce_sum(tf.sin(outputs))
+        return outputs, *tape.gradient(total, [inputs, kernel])
+
+    expected = derivatives(
+        lambda: tf.nn.conv2d_transpose(inputs, kernel, size, strides, padding="SAME")
+    )
+    ours = derivatives(lambda: conv2d_transpose(inputs, kernel, strides))
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_what_dilated_gradients_takes():
+    inputs = tf.zeros([2, 3, 3, 8], tf.bfloat16)
+    assert not takes(inputs, (2, 2))
+    with kernels.using(["dilated_gradients"]):
+        assert takes(inputs, (2, 2))
+        assert not takes(inputs, (1, 1))
+        assert not takes(tf.zeros([2, 3, 3, 8]), (2, 2))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_the_layer_uses_them(use_bias):
+    """What is rounded to bfloat16 differs by two of its last places at most."""
+    settings = {"activation": layers.leaky_relu(), "use_bias": use_bias}
+    layer = layers.Conv2DTranspose(8, 4, strides=2, dtype="mixed_bfloat16", **settings)
+    images = tf.cast(normal(16, 7, 7, 6), tf.bfloat16)
+    layer.build(images.shape)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.square(layer(images)))
+        return tape.gradient(total, [weight.value for weight in layer.trainable_weights])
+
+    results = []
+    for names in ([], ["dilated_gradients"]):
+        with kernels.using(names):
+            function = tf.function(gradients).get_concrete_function()
+        kinds = {operation.type for operation in function.graph.get_operations()}
+        assert ("Conv2DBackpropFilter" in kinds) == (not names)
+        results.append(function())
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2**-7 * np.abs(b).max())

@@ -1,0 +1,48 @@
+"""Minibatch standard deviation."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from trainer.errors import TrainerError
+
+
+@keras.saving.register_keras_serializable(package="trainer")
+class MinibatchDeviation(keras.layers.Layer):
+    """Adds a feature map of how much a group's examples differ (Karras et al., 2018, section 3).
+
+    The deviation of each feature over a group, averaged over the features, as one more channel.
+    Groups are neighbours in the batch, as in StyleGAN2: they do not mix real and fake examples, and
+    do not depend on how many replicas share the batch.
+
+    Args:
+      group_size: At least 2; it must divide the share of each replica.
+    """
+
+    def __init__(self, group_size: int = 4, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.group_size = group_size
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        batch, *place = inputs.shape
+        if batch is None:  # a symbolic call, when a model is built
+            return tf.concat([inputs, inputs[..., :1]], axis=-1)
+        if self.group_size < 2 or batch % self.group_size:
+            raise TrainerError(
+                f"MinibatchDeviation.group_size={self.group_size} must be at least 2 and divide a "
+                f"replica's batch, {batch} here; choose another one, or another train.batch_size"
+            )
+        groups = tf.reshape(inputs, [-1, self.group_size, *place])
+        # The root's own gradient is infinite where a group's examples are the same.
+        deviation = tf.sqrt(tf.math.reduce_variance(groups, axis=1) + 1e-8)
+        mean = tf.reduce_mean(deviation, axis=[*range(1, len(place) + 1)])
+        shape = [batch, *place[:-1], 1]
+        channel = tf.reshape(tf.repeat(mean, self.group_size), [-1, *[1] * len(place)])
+        return tf.concat([inputs, tf.broadcast_to(channel, shape)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + 1)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "group_size": self.group_size}
