@@ -6,6 +6,8 @@ those in use; docs/performance.md has what each was worth.
 - "dilated_gradients": in bfloat16, the gradient of a strided transposed convolution's kernel as a
   dilated convolution whose channels are the examples, since oneDNN's forward kernels use bfloat16's
   units in full, and those of gradients do not.
+- "fused_activation": in bfloat16, a bias and LeakyReLU in one XLA cluster; the backward pass reads
+  the signs off the outputs.
 - "fused_dropout": LeakyReLU, the random mask and dropout in one XLA cluster, forward and backward;
   the backward pass reads the mask off the outputs.
 - "fused_normalization": the generator's batch normalisation by TensorFlow's fused operation, in
@@ -27,8 +29,8 @@ import tensorflow as tf
 from trainer.errors import TrainerError
 
 KERNELS = (
-    *("dilated_gradients", "fused_dropout", "fused_normalization", "matmul_convolutions"),
-    "xla_step",
+    *("dilated_gradients", "fused_activation", "fused_dropout", "fused_normalization"),
+    *("matmul_convolutions", "xla_step"),
 )
 
 DEFAULTS = {"CPU": tuple(name for name in KERNELS if name != "xla_step")}

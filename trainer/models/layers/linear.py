@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer.kernels import convolutions, gradients
+from trainer.kernels import activation, convolutions, gradients
 
 
 @tf.custom_gradient
@@ -25,7 +25,10 @@ class _Linear(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = self._map(inputs)
         if self.use_bias:
-            outputs = add_bias(outputs, tf.convert_to_tensor(self.bias))
+            bias = tf.convert_to_tensor(self.bias)
+            if activation.takes(outputs, self.activation):
+                return activation.leaky_relu(outputs, bias, self.activation.negative_slope)
+            outputs = add_bias(outputs, bias)
         return outputs if self.activation is None else self.activation(outputs)
 
     def _map(self, inputs: tf.Tensor) -> tf.Tensor:
