@@ -10,6 +10,7 @@ OUTPUT/NAME/seed_N.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 
@@ -44,9 +45,9 @@ def _compare() -> int:
     for path in (output, DATA_DIR.value or "", *GIN_FILE.value):
         storage.check(path)
     variants = comparison.variants(GIN_FILE.value, VS.value)
+    sys.path.insert(0, os.getcwd())  # where `python -m trainer.main` finds a config's modules
     for variant in variants:  # before hours of training, not after
-        for name in variant.gin_files:
-            config.find(name)
+        config.load(variant.gin_files, [*GIN_PARAM.value, *variant.gin_params])
     extra = [f"--gin_param={binding}" for binding in GIN_PARAM.value]
     if DATA_DIR.value:
         extra.append(f"--data_dir={DATA_DIR.value}")

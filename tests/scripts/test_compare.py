@@ -71,8 +71,29 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
     assert again.stdout.splitlines()[-1] == lines[-1]
 
 
-def test_a_missing_overlay_is_refused_before_any_training(tmp_path):
-    done = compare(tmp_path / "report", tmp_path, "--vs=models/chatgtp.gin", code=1)
+@pytest.mark.parametrize(
+    ("rival", "message"),
+    [
+        ("models/chatgtp.gin", "did you mean models/chatgpt.gin"),
+        ("losses/hinge.gin,optimizers.adam.beta1=0.9", "optimizers.adam.beta1"),
+    ],
+)
+def test_a_mistaken_rival_is_refused_before_any_training(tmp_path, rival, message):
+    done = compare(tmp_path / "report", tmp_path, f"--vs={rival}", code=1)
     (line,) = [x for x in done.stderr.splitlines() if x.startswith("error")]
-    assert "did you mean models/chatgpt.gin" in line
+    assert message in line
     assert not (tmp_path / "report").exists()
+
+
+def test_a_rival_s_modules_are_found_where_the_command_is_given(tmp_path, monkeypatch):
+    """Which the trainer's own line shows, that comes after all configs were read."""
+    (tmp_path / "my_loss.py").write_text("from trainer.losses import hinge as loss\n")
+    (tmp_path / "my_loss.gin").write_text(
+        "from __gin__ import dynamic_registration\n"
+        "import my_loss\n"
+        "from trainer import experiment\n"
+        "experiment.train.loss = @my_loss.loss\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    done = compare("report", tmp_path, "--vs=my_loss.gin", "--gin_param=train.batch_size=0", code=1)
+    assert "train.batch_size=0 must be an integer of at least 1" in done.stderr
