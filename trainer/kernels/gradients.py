@@ -34,10 +34,10 @@ def conv2d_transpose(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, i
 def _kernel_gradient(large, small, extent, strides) -> tf.Tensor:
     """[B, H s, W s, C] and [B, H, W, D] -> [k, l, C, D].
 
-    A kernel's element sums what `small` and a place of `large` hold in common, over all examples
-    and elements of `small`: a convolution by `small`, dilated by the strides, whose channels are
-    the examples. The channels of `large` lie side by side in its rows, each as far from its next
-    place as from the next channel's, so that the output needs no transposing.
+    An element of the kernel is a sum of products over the examples and the places of `small`: it is
+    a convolution of `large` by `small`, dilated by the strides, with examples for channels. The
+    channels of `large` lie side by side along its rows, and the dilation along these is so many
+    times as long: then one convolution does all of them, and its output needs no transposing.
     """
     batch, height, width, channels = large.shape
     image = tf.transpose(tf.reshape(large, [batch, -1]))

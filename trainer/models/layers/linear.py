@@ -109,9 +109,10 @@ class Conv2DTranspose(_Linear, keras.layers.Conv2DTranspose):
 
     def _map(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
-        if convolutions.takes(self.filters, inputs, self.strides):
+        usual = self.output_padding is None
+        if usual and convolutions.takes(self.filters, inputs, self.strides):
             return convolutions.conv2d_transpose(inputs, kernel, self.strides)
-        if gradients.takes(inputs, self.strides):
+        if usual and gradients.takes(inputs, self.strides):
             return gradients.conv2d_transpose(inputs, kernel, self.strides)
         settings = ("padding", "output_padding", "dilation_rate", "data_format")
         given = {name: getattr(self, name) for name in settings}
