@@ -30,14 +30,8 @@ LAYERS = [
     {"trainer.players"},
     {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
     {"trainer.comparison"},
-    {
-        "trainer.config",
-        "trainer.strategy",
-        "trainer.peers",
-        "trainer.checkpoints",
-        "trainer.summaries",
-    }
-    | {"trainer.formats", "trainer.hparams"},
+    {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"}
+    | {"trainer.formats", "trainer.hparams", "trainer.peers"},
     {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
     | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
     | {"trainer.augment", "trainer.symptoms", "trainer.chart"},

@@ -37,6 +37,19 @@ def compare(names, function, *arguments):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+def compare_in_bfloat16(name, function, operation):
+    """A kernel that does without `operation` moves a function by two last places at most."""
+    results = []
+    for names in ([], [name]):
+        with kernels.using(names):
+            traced = tf.function(function).get_concrete_function()
+        kinds = {node.type for node in traced.graph.get_operations()}
+        assert (operation in kinds) == (not names)
+        results.append(traced())
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2**-7 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("names", [None, ["fused_dropout"], ["xla_step"], [*kernels.KERNELS]])
 def test_no_choice_changes_the_training(make_strategy, names):
     plain, fast = (
@@ -48,8 +61,9 @@ def test_no_choice_changes_the_training(make_strategy, names):
 
 
 def test_the_default_of_a_cpu(make_strategy):
-    everything_but_one = tuple(name for name in kernels.KERNELS if name != "xla_step")
-    assert kernels.choose(None, make_strategy(4)) == everything_but_one
+    fused = ("fused_activation", "fused_dropout", "fused_normalization")
+    default = ("dilated_gradients", *fused, "matmul_convolutions")
+    assert kernels.choose(None, make_strategy(4)) == default
     assert kernels.choose([], make_strategy(4)) == ()
 
 

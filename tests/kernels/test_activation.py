@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_kernels import derivatives, normal
+from test_kernels import compare_in_bfloat16, derivatives, normal
 
 from trainer import kernels
 from trainer.kernels.activation import leaky_relu, takes
@@ -43,12 +43,4 @@ def test_layers_use_it(make):
             total = tf.reduce_sum(tf.square(tf.cast(layer(inputs), tf.float32)))
         return total, *tape.gradient(total, [weight.value for weight in layer.trainable_weights])
 
-    results = []
-    for names in ([], ["fused_activation"]):
-        with kernels.using(names):
-            function = tf.function(gradients).get_concrete_function()
-        kinds = {operation.type for operation in function.graph.get_operations()}
-        assert ("LeakyRelu" in kinds) == (not names)
-        results.append(function())
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=2**-7 * np.abs(b).max())
+    compare_in_bfloat16("fused_activation", gradients, "LeakyRelu")

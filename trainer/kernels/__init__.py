@@ -90,6 +90,11 @@ def in_use(name: str) -> bool:
     return name in _in_use.get()
 
 
+def in_use_on(name: str, inputs: tf.Tensor) -> bool:
+    """The same, of a kernel that needs to know the whole shape of what the layer is given."""
+    return in_use(name) and inputs.shape.is_fully_defined()
+
+
 def wide(values: tf.Tensor) -> tf.Tensor:
     """In float32, if not wider: XLA would round after every operation, and takes longer for it."""
     return tf.cast(values, tf.float32) if values.dtype.size < 4 else values

@@ -5,12 +5,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer.kernels import in_use, wide
+from trainer.kernels import in_use_on, wide
 
 
 def takes(values: tf.Tensor, activation: object) -> bool:
     """Whether the function below is meant for a layer, or else Keras's own."""
-    known = in_use("fused_activation") and values.shape.is_fully_defined()
+    known = in_use_on("fused_activation", values)
     return known and values.dtype == tf.bfloat16 and isinstance(activation, keras.layers.LeakyReLU)
 
 

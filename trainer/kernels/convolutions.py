@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from trainer.kernels import in_use, wide
+from trainer.kernels import in_use_on, wide
 
 FEW = 4
 """Most channels of what is computed here: an image's, not a feature map's."""
@@ -20,7 +20,7 @@ def takes(channels: int, inputs: tf.Tensor, strides: tuple[int, int]) -> bool:
       inputs: Of the layer, the image or a feature map.
       strides: Of the layer.
     """
-    known = in_use("matmul_convolutions") and inputs.shape.is_fully_defined()
+    known = in_use_on("matmul_convolutions", inputs)
     return known and channels <= FEW and strides[0] == strides[1] > 1
 
 

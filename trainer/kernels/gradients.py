@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.kernels import in_use
+from trainer.kernels import in_use_on
 
 
 def takes(inputs: tf.Tensor, strides: tuple[int, int]) -> bool:
     """Whether the function below is meant for a layer of these inputs, or else Keras's own."""
-    known = in_use("dilated_gradients") and inputs.shape.is_fully_defined()
+    known = in_use_on("dilated_gradients", inputs)
     return known and inputs.dtype == tf.bfloat16 and max(strides) > 1
 
 

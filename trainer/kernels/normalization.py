@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.kernels import in_use
+from trainer.kernels import in_use_on
 
 
 def takes(inputs: tf.Tensor) -> bool:
     """Whether the functions below are meant for a layer of these inputs, or else Keras's own."""
-    known = in_use("fused_normalization") and inputs.shape.is_fully_defined()
+    known = in_use_on("fused_normalization", inputs)
     return known and inputs.dtype in (tf.float32, tf.bfloat16)
 
 
