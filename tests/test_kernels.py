@@ -50,6 +50,18 @@ def compare_in_bfloat16(name, function, operation):
         np.testing.assert_allclose(a, b, rtol=0, atol=2**-7 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precision):
+    """The discriminator learns within two tapes, under which TensorFlow would add the rest."""
+    trainer = make_trainer(make_strategy(1), precision=precision)
+    graph = trainer._run_steps.get_concrete_function().graph.as_graph_def()
+    clusters = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
+    assert len(clusters) >= 10
+    assert {f.signature.name: len(f.signature.output_arg) for f in clusters} == {
+        f.signature.name: 1 for f in clusters
+    }
+
+
 @pytest.mark.parametrize("names", [None, ["fused_dropout"], ["xla_step"], [*kernels.KERNELS]])
 def test_no_choice_changes_the_training(make_strategy, names):
     plain, fast = (

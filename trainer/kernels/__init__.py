@@ -95,6 +95,15 @@ def in_use_on(name: str, inputs: tf.Tensor) -> bool:
     return in_use(name) and inputs.shape.is_fully_defined()
 
 
+def unwatched(tensor: tf.Tensor) -> tf.Tensor:
+    """The same, for a cluster whose gradient its caller gives.
+
+    A tape within a tape (a penalty's) would have the cluster return all that it computes on the
+    way, and XLA then fuses little.
+    """
+    return tf.stop_gradient(tensor)
+
+
 def wide(values: tf.Tensor) -> tf.Tensor:
     """In float32, if not wider: XLA would round after every operation, and takes longer for it."""
     return tf.cast(values, tf.float32) if values.dtype.size < 4 else values

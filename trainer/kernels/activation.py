@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer.kernels import in_use_on, wide
+from trainer.kernels import in_use_on, unwatched, wide
 
 
 def takes(values: tf.Tensor, activation: object) -> bool:
@@ -19,7 +19,7 @@ def leaky_relu(values: tf.Tensor, bias: tf.Tensor, negative_slope: float) -> tf.
 
     @tf.custom_gradient
     def forward(values: tf.Tensor, bias: tf.Tensor):
-        outputs = _activated(values, bias, negative_slope)
+        outputs = _activated(unwatched(values), unwatched(bias), negative_slope)
 
         def gradient(upstream: tf.Tensor):
             passed = _passed(upstream, outputs, negative_slope)

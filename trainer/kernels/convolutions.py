@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from trainer.kernels import in_use_on, wide
+from trainer.kernels import in_use_on, unwatched, wide
 
 FEW = 4
 """Most channels of what is computed here: an image's, not a feature map's."""
@@ -52,7 +52,7 @@ def conv2d_transpose(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, i
                 _kernel_gradient(upstream, kernel, strides, inputs),
             )
 
-        return _spread(inputs, kernel, strides, size), gradient
+        return _spread(unwatched(inputs), unwatched(kernel), strides, size), gradient
 
     return forward(inputs, kernel)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from trainer import random
-from trainer.kernels import in_use, wide
+from trainer.kernels import in_use, unwatched, wide
 
 
 def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: float) -> tf.Tensor:
@@ -26,8 +26,7 @@ def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: flo
 
     @tf.custom_gradient
     def fused(inputs: tf.Tensor):
-        # A tape within a tape would have the cluster return all that it computes on the way.
-        outputs = _dropped(tf.stop_gradient(inputs), keys, threshold, negative_slope, scale)
+        outputs = _dropped(unwatched(inputs), keys, threshold, negative_slope, scale)
         return outputs, lambda upstream: _passed(upstream, outputs, negative_slope, scale)
 
     return fused(inputs)
