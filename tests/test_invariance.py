@@ -13,7 +13,6 @@ bound is one on the weights taken together.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from invariance_worker import CASES
+from tests_support import tf_config
 
 from trainer.processes import free_ports
 
@@ -52,10 +52,9 @@ def results(tmp_path_factory):
 
 def _run(layout: str, cases: list[str], output: Path) -> Path:
     count = int(layout.split()[0]) if "worker" in layout else 1
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(count)]}
+    workers = [f"localhost:{port}" for port in free_ports(count)]
     processes = []
     for index in range(count):
-        config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
         processes.append(
             subprocess.Popen(
                 [
@@ -65,7 +64,7 @@ def _run(layout: str, cases: list[str], output: Path) -> Path:
                     output,
                     *cases,
                 ],
-                env=os.environ | {"TF_CONFIG": json.dumps(config)},
+                env=os.environ | {"TF_CONFIG": tf_config(workers, index)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -13,7 +13,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests_support import DIGITS, assert_same, checkpoint, command, environment, error_line, run
+from tests_support import (
+    DIGITS,
+    assert_same,
+    checkpoint,
+    command,
+    environment,
+    error_line,
+    run,
+    tf_config,
+)
 
 from trainer import summaries
 from trainer.card import Card
@@ -335,14 +344,13 @@ def test_two_workers_train_as_one_process_does(trained, tmp_path):
     arguments += [f"--data_dir={tmp_path / 'data'}", "--gin_param=train.evaluate_every=6"]
     processes = []
     for index in range(2):
-        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         processes.append(
             subprocess.Popen(
                 command(*arguments),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=environment(TF_CONFIG=json.dumps(cluster)),
+                env=environment(TF_CONFIG=tf_config(workers, index)),
             )
         )
     try:
