@@ -42,7 +42,7 @@ LAYERS = [
     {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
     | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"}
     | {"trainer.explore"},
-    {"trainer.errors", "trainer.processes"},
+    {"trainer.errors", "trainer.processes", "trainer.processor"},
     {"trainer"},
 ]
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from test_gan import make_trainer, relative_error, weights
 
-from trainer import kernels
+from trainer import kernels, processor
 from trainer.errors import TrainerError
 
 
@@ -53,7 +53,7 @@ def compare_in_bfloat16(name, function, operation):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precision):
     """The discriminator learns within two tapes, under which TensorFlow would add the rest."""
-    trainer = make_trainer(make_strategy(1), precision=precision)
+    trainer = make_trainer(make_strategy(1), precision=precision, kernels=kernels.ON_CPUS)
     graph = trainer._run_steps.get_concrete_function().graph.as_graph_def()
     clusters = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
     assert len(clusters) >= 10
@@ -75,8 +75,17 @@ def test_no_choice_changes_the_training(make_strategy, names):
 def test_the_default_of_a_cpu(make_strategy):
     fused = ("fused_activation", "fused_dropout", "fused_normalization")
     default = ("dilated_gradients", *fused, "matmul_convolutions")
-    assert kernels.choose(None, make_strategy(4)) == default
-    assert kernels.choose([], make_strategy(4)) == ()
+    assert kernels.choose(None, make_strategy(4), "float32") == default
+    assert kernels.choose([], make_strategy(4), "float32") == ()
+
+
+@pytest.mark.parametrize("units", [True, False])
+def test_the_default_in_bfloat16_is_by_the_processors_units(make_strategy, monkeypatch, units):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: units)
+    one = kernels.choose(None, make_strategy(1), "mixed_bfloat16")
+    assert one == (kernels.ON_CPUS if units else ("xla_step",))
+    assert kernels.choose(None, make_strategy(4), "mixed_bfloat16") == kernels.ON_CPUS
+    assert kernels.choose(None, make_strategy(1), "float32") == kernels.ON_CPUS
 
 
 def test_unknown_and_unfitting_names_are_refused(make_strategy):

@@ -104,7 +104,7 @@ class GanTrainer:
                 num_classes=None if labels is None else num_classes,
                 averaged=ema_half_life > 0,
                 dtype=dtype,
-                kernels=choose(kernels, strategy),
+                kernels=choose(kernels, strategy, precision),
             )
             self._augmentations = [make() for make in augmentations]
             self._opponents = opponents and opponents(self._players, self._image_shape)

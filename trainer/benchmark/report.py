@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from trainer import processor
 from trainer.benchmark.entrants import BASELINE, ENTRANTS
 from trainer.benchmark.race import Result
 
@@ -48,7 +47,7 @@ def summary(
         "command": command,
         "batch_size": batch_size,
         "rounds": len(next(iter(results.values())).seconds_per_step),
-        "processor": _processor(),
+        "processor": processor.description(),
         "cores": len(os.sched_getaffinity(0)),
         "tensorflow": tf.__version__,
         "loops": loops,
@@ -58,14 +57,6 @@ def summary(
 def _spread(values: np.ndarray) -> dict[str, float]:
     low, median, high = np.percentile(values, [25, 50, 75])
     return {"median": float(median), "quartile_1": float(low), "quartile_3": float(high)}
-
-
-def _processor() -> str:
-    """The processor's name; Python itself knows none on Linux."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def table(figures: Mapping[str, Any]) -> str:

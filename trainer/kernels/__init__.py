@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from trainer import processor
 from trainer.errors import TrainerError
 
 KERNELS = (
@@ -33,14 +34,21 @@ KERNELS = (
     *("matmul_convolutions", "xla_step"),
 )
 
-DEFAULTS = {"CPU": tuple(name for name in KERNELS if name != "xla_step")}
-"""By device type; none elsewhere, where nothing was measured."""
+ON_CPUS = tuple(name for name in KERNELS if name != "xla_step")
+"""The default on CPUs; none elsewhere, where nothing was measured."""
 
 _in_use: contextvars.ContextVar[Sequence[str]] = contextvars.ContextVar("kernels", default=())
 
 
-def choose(names: Sequence[str] | None, strategy: tf.distribute.Strategy) -> tuple[str, ...]:
-    """The kernels that `names` names, or the default of the strategy's devices if it is None.
+def choose(
+    names: Sequence[str] | None, strategy: tf.distribute.Strategy, precision: str
+) -> tuple[str, ...]:
+    """The kernels that `names` names, or if it is None those that suit the strategy's devices.
+
+    Args:
+      names: Some of KERNELS, or None.
+      strategy: The one that will train.
+      precision: Of `trainer.precision`.
 
     Raises:
       TrainerError: for a name that is not one of KERNELS.
@@ -48,7 +56,11 @@ def choose(names: Sequence[str] | None, strategy: tf.distribute.Strategy) -> tup
     if names is None:
         device = tf.DeviceSpec.from_string(strategy.extended.worker_devices[0])
         # A strategy that only compiles names the device that it compiles for.
-        return DEFAULTS.get(getattr(strategy, "compiles_for", device.device_type), ())
+        if getattr(strategy, "compiles_for", device.device_type) != "CPU":
+            return ()
+        # TensorFlow's own kernels are ten times slower there.
+        emulated = precision == "mixed_bfloat16" and not processor.multiplies_bfloat16()
+        return ("xla_step",) if emulated and strategy.num_replicas_in_sync == 1 else ON_CPUS
     for name in names:
         if name not in KERNELS:
             raise TrainerError(
