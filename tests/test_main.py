@@ -284,6 +284,8 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         r"digits, 1500 images of \(28, 28, 1\)",
         r"generator +452,801 parameters",
         r"discriminator +41,729 parameters",
+        r"precision +float32",
+        r"kernels +dilated_gradients, fused_activation, .*matmul_convolutions",
         r"2,300 of 32 images \(50 epochs\), 50 a call",
         r"model_dir +runs/digits",
     ):

@@ -121,6 +121,7 @@ class GanTrainer:
         self.generator = self._players.generator
         self.discriminator = self._players.discriminator
         self.sampler = self._players.sampler
+        self.kernels = self._players.kernels
         self.data = data
         self.last_metrics: dict[str, float] = {}
         """METRICS of the last step alone, however many steps its call had."""
@@ -129,7 +130,7 @@ class GanTrainer:
         self._run_judge = tf.function(self._judge)
 
     def _compile_steps(self) -> None:
-        self._replica_step = compiled(self.replica_step, self._players.kernels, self.strategy)
+        self._replica_step = compiled(self.replica_step, self.kernels, self.strategy)
         self._run_steps = tf.function(
             self._steps, input_signature=[tf.TensorSpec([None, self.order.batch_size], tf.int32)]
         )
@@ -220,8 +221,7 @@ class GanTrainer:
           labels: int32 [B], for a conditional generator; without, it makes each class in turn.
           first: The first one's number among the samples, that noise within the generator is of.
         """
-        if labels is None:
-            labels = self._classes_in_turn(len(latents), first)
+        labels = self._classes_in_turn(len(latents), first) if labels is None else labels
         return self._run_sample(latents, labels, tf.constant(first)).numpy()
 
     def judge(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:

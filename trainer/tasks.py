@@ -26,6 +26,8 @@ def print_plan(run: Run) -> int:
         "data": f"{run.spec.name}, {trainer.order.num_examples} images of {run.spec.image_shape}",
         "generator": f"{trainer.generator.count_params():,} parameters",
         "discriminator": f"{trainer.discriminator.count_params():,} parameters",
+        "precision": trainer.generator.dtype_policy.name,
+        "kernels": ", ".join(trainer.kernels) or "none",
         "steps": f"{run.num_steps:,} of {trainer.batch_size} images "
         f"({run.num_steps / trainer.order.steps_per_epoch:.4g} epochs), "
         f"{run.steps_per_loop} a call",
