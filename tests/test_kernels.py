@@ -57,9 +57,7 @@ def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precisi
     graph = trainer._run_steps.get_concrete_function().graph.as_graph_def()
     clusters = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
     assert len(clusters) >= 10
-    assert {f.signature.name: len(f.signature.output_arg) for f in clusters} == {
-        f.signature.name: 1 for f in clusters
-    }
+    assert not [f.signature.name for f in clusters if len(f.signature.output_arg) != 1]
 
 
 @pytest.mark.parametrize("names", [None, ["fused_dropout"], ["xla_step"], [*kernels.KERNELS]])

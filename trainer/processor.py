@@ -18,7 +18,8 @@ _EXTENSIONS = {
 def description() -> str:
     """Its name and its best instruction set, such as "AMD EPYC with AVX512-BF16"."""
     name = _field("model name") or platform.processor() or platform.machine()
-    known = [title for flag, title in _EXTENSIONS.items() if flag in _flags()]
+    flags = _flags()
+    known = [title for flag, title in _EXTENSIONS.items() if flag in flags]
     return f"{name} with {known[0]}" if known else name
 
 
