@@ -27,8 +27,8 @@ setup(
     package_dir={"trainer": "trainer", "trainer.configs": "configs"},
     package_data={
         "trainer.configs": ["*.gin", "*/*.gin"],
-        "trainer.features": ["weights/*.npz"],
-        "trainer.pages": ["*.css", "*.html", "*.js", "*.md"],
+        "trainer.evaluation.features": ["weights/*.npz"],
+        "trainer.reporting.templates": ["*.css", "*.html", "*.js", "*.md"],
     },
     # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
     # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.

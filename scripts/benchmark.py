@@ -18,11 +18,13 @@ import sys
 import trainer  # noqa: F401  sets Keras's backend
 
 import tensorflow as tf  # isort: skip
-from absl import app, flags
+from absl import flags
 
-from trainer import errors, storage, strategy
-from trainer.benchmark import floor, problem, race, report
-from trainer.benchmark.entrants import BASELINE, ENTRANTS, REFERENCE
+from trainer import files
+from trainer.distributed import strategy
+from trainer.tools import command_line
+from trainer.tools.benchmark import floor, problem, race, report
+from trainer.tools.benchmark.entrants import BASELINE, ENTRANTS, REFERENCE
 
 LOOPS = flags.DEFINE_multi_enum(
     "loop", [], list(ENTRANTS), "A loop to measure beside the notebook's. Repeatable. Default: all."
@@ -32,13 +34,6 @@ SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of a turn.", lower_bound=0.
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Global batch size.", lower_bound=4)
 NUM_IMAGES = flags.DEFINE_integer("num_images", 60_000, "Size of the dataset.", lower_bound=4)
 OUTPUT = flags.DEFINE_string("output", "benchmark", "Directory of the results.")
-
-
-def main(argv: list[str]) -> int:
-    """Returns 0, or 1 if a loop failed or computed something else."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_measure, "Stopped; nothing was written.")
 
 
 def _measure() -> None:
@@ -67,11 +62,11 @@ def _measure() -> None:
     figures = report.summary(results, seconds, BATCH_SIZE.value, command)
     text = report.table(figures)
     tf.io.gfile.makedirs(OUTPUT.value)
-    storage.write_file(f"{OUTPUT.value}/benchmark.json", json.dumps(figures, indent=1))
-    storage.write_file(f"{OUTPUT.value}/benchmark.md", text + "\n")
+    files.write_file(f"{OUTPUT.value}/benchmark.json", json.dumps(figures, indent=1))
+    files.write_file(f"{OUTPUT.value}/benchmark.md", text + "\n")
     report.chart(figures, f"{OUTPUT.value}/benchmark.png")
     print(f"\n{text}\n\nTable, figures and chart: {OUTPUT.value}/benchmark.md, .json and .png")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_measure, doc=__doc__, interrupted="Stopped; nothing was written.")

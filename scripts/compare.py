@@ -14,12 +14,15 @@ import os
 import shlex
 import sys
 
-from absl import app, flags, logging
+from absl import flags
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import comparison, config, errors, hparams, storage
-from trainer.card import TITLES
-from trainer.pages import comparison as page
+from trainer import config, files
+from trainer.evaluation.card import TITLES
+from trainer.reporting import hparams
+from trainer.tools import command_line
+from trainer.tools.compare import compare
+from trainer.tools.compare import page as page
 
 GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "The base config, and overlays for all.")
 VS = flags.DEFINE_multi_string(
@@ -32,19 +35,11 @@ OUTPUT = flags.DEFINE_string("output", "report", "Directory of the runs and the 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
 
 
-def main(argv: list[str]) -> int:
-    """Returns 0, 1 for a refused command, or the code of the run that failed or was stopped."""
-    logging.set_verbosity(logging.WARNING)  # TensorBoard's reader reports every file
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_compare, "Stopped. The same command goes on from here.")
-
-
 def _compare() -> int:
     output, seeds = OUTPUT.value, range(SEEDS.value)
     for path in (output, DATA_DIR.value or "", *GIN_FILE.value):
-        storage.check(path)
-    variants = comparison.variants(GIN_FILE.value, VS.value)
+        files.check(path)
+    variants = compare.variants(GIN_FILE.value, VS.value)
     sys.path.insert(0, os.getcwd())  # where `python -m trainer.main` finds a config's modules
     for variant in variants:  # before hours of training, not after
         config.load(variant.gin_files, [*GIN_PARAM.value, *variant.gin_params])
@@ -52,23 +47,25 @@ def _compare() -> int:
     if DATA_DIR.value:
         extra.append(f"--data_dir={DATA_DIR.value}")
     pairs = [(variant, seed) for seed in seeds for variant in variants]
-    if code := comparison.Runs(output, extra, PARALLEL.value)(pairs):
+    if code := compare.Runs(output, extra, PARALLEL.value)(pairs):
         print("Not finished. The same command goes on from here.", file=sys.stderr)
         return code
-    results = comparison.collect(variants, seeds, output)
-    table = comparison.markdown(results)
-    storage.write_file(f"{output}/table.md", table + "\n")
+    results = compare.collect(variants, seeds, output)
+    table = compare.markdown(results)
+    files.write_file(f"{output}/table.md", table + "\n")
     command = shlex.join(["python", *sys.argv])
-    storage.write_file(f"{output}/index.html", page.render(results, seeds, output, command))
-    model_dirs = [comparison.model_dir(output, variant, seed) for variant, seed in pairs]
+    files.write_file(f"{output}/index.html", page.render(results, seeds, output, command))
+    model_dirs = [compare.model_dir(output, variant, seed) for variant, seed in pairs]
     titles = {f"evaluation/{name}": " ".join(title) for name, title in TITLES.items()}
     hparams.write_columns(output, model_dirs, titles)
     print(table)
     for rival in results[1:]:
-        print(comparison.verdict(results[0], rival))
+        print(compare.verdict(results[0], rival))
     print(f"Report: {output}/index.html")
     return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(
+        _compare, doc=__doc__, interrupted="Stopped. The same command goes on from here."
+    )

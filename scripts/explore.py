@@ -7,12 +7,10 @@ It needs Flask and waitress: pip install 'gan-trainer[explore]'.
 
 from __future__ import annotations
 
-import functools
+from absl import flags
 
-from absl import app, flags
-
-import trainer  # noqa: F401  sets Keras's backend
-from trainer import config, errors, storage
+from trainer import errors, files
+from trainer.tools import command_line
 
 MODEL_DIR = flags.DEFINE_string("model_dir", None, "The run.", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
@@ -20,28 +18,24 @@ GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding over the run's
 PORT = flags.DEFINE_integer("port", 8080, "Of 127.0.0.1; 0 for any.", 0, 65535)
 
 
-def main(argv: list[str]) -> int:
-    """Returns 0 once Ctrl-C ended it, 1 for a refused command, 130 for Ctrl-C before."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_explore, "Stopped.")
-
-
 def _explore() -> int:
+    command_line.import_tensorflow()
     try:
-        from trainer.explore import server
+        from trainer.tools.explorer import server
     except ModuleNotFoundError as error:
         if error.name not in ("flask", "waitress", "werkzeug"):
             raise
         missing = "Flask is not installed: pip install 'gan-trainer[explore]'"
         raise errors.TrainerError(missing) from error
+    from trainer.experiment import Experiment
+
     for path in (MODEL_DIR.value, DATA_DIR.value or ""):
-        storage.check(path)
-    config.load_saved(MODEL_DIR.value, GIN_PARAM.value)
+        files.check(path)
+    experiment = Experiment.from_run(MODEL_DIR.value, GIN_PARAM.value)
     with server.listen(PORT.value) as listener:
-        task = functools.partial(server.serve, listener=listener, flags=_flags())
-        place = {"model_dir": MODEL_DIR.value, "data_dir": DATA_DIR.value}
-        return config.call("train", **place, task=task)
+        run = experiment.build(MODEL_DIR.value, data_dir=DATA_DIR.value)
+        run.restore()
+        return server.serve(run, listener=listener, flags=_flags())
 
 
 def _flags() -> list[str]:
@@ -53,4 +47,4 @@ def _flags() -> list[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_explore, doc=__doc__, interrupted="Stopped.")

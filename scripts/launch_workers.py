@@ -20,7 +20,7 @@ import sys
 from absl import app, flags
 from launch import cluster
 
-from trainer import processes
+from trainer.distributed.cluster import cores, free_ports, tf_config
 
 NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "How many processes.", lower_bound=1)
 PEER_TIMEOUT = flags.DEFINE_float(
@@ -45,11 +45,11 @@ def main(argv: list[str]) -> int:
 
 
 def _start_all(command: list[str]) -> list[subprocess.Popen]:
-    addresses = [f"localhost:{port}" for port in processes.free_ports(NUM_WORKERS.value)]
+    addresses = [f"localhost:{port}" for port in free_ports(NUM_WORKERS.value)]
     return [
         subprocess.Popen(
             command,
-            env=os.environ | {"TF_CONFIG": processes.tf_config(addresses, index)},
+            env=os.environ | {"TF_CONFIG": tf_config(addresses, index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -62,7 +62,7 @@ def _start_all(command: list[str]) -> list[subprocess.Popen]:
 
 def _settle(index: int) -> None:
     """In the new process: its share of the cores, and no life after this script's."""
-    os.sched_setaffinity(0, processes.cores(index, NUM_WORKERS.value))
+    os.sched_setaffinity(0, cores(index, NUM_WORKERS.value))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -7,10 +7,11 @@ DIR of --archives holds the four published .gz files; they are checked before an
 
 from __future__ import annotations
 
-from absl import app, flags
+from absl import flags
 
-from trainer import errors, storage
+from trainer import files
 from trainer.data import archives
+from trainer.tools import command_line
 
 DATASET = flags.DEFINE_enum("dataset", None, archives.DATASETS, "Which dataset.", required=True)
 ARCHIVES = flags.DEFINE_string(
@@ -21,18 +22,11 @@ DATA_DIR = flags.DEFINE_string(
 )
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_prepare, "Stopped. The same command begins again.")
-
-
 def _prepare() -> None:
-    storage.check(DATA_DIR.value or "")
+    files.check(DATA_DIR.value or "")
     prepared = archives.prepare(DATASET.value, ARCHIVES.value, DATA_DIR.value)
     print(f"{DATASET.value} is prepared in {prepared}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_prepare, doc=__doc__, interrupted="Stopped. The same command begins again.")

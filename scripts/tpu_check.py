@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-import trainer  # noqa: F401  sets Keras's backend
 from trainer import config, errors
+from trainer.tools import command_line
 
 GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "As the trainer takes them. Repeatable.")
 GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding over the files. Repeatable.")
@@ -26,15 +26,9 @@ ALL = flags.DEFINE_bool("all", False, "Check every shipped config, with --gin_fi
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets, where one must be read.")
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
-    logging.set_verbosity(logging.WARNING)
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_check_all, "Stopped.")
-
-
 def _check_all() -> int:
+    logging.set_verbosity(logging.WARNING)
+    command_line.import_tensorflow()
     rows = []
     code = 0
     for files in config.experiments() if ALL.value else [[]]:
@@ -51,20 +45,21 @@ def _check_all() -> int:
 
 def _check(gin_files: list[str]) -> list[dict[str, str]]:
     """One row a topology, each printed as soon as it is known."""
-    from trainer.tpu import check, compiler
-    from trainer.tpu.program import XlaReplicas, lower
+    from trainer.experiment import Experiment
+    from trainer.tools.tpu_check import check, compiler
+    from trainer.tools.tpu_check.program import XlaReplicas, lower
 
     rows = []
     programs = {}
     for topology in TOPOLOGY.value:
         count = len(compiler.devices(topology))
         if count not in programs:
-            config.load(gin_files, GIN_PARAM.value)
-            replicas = check.build(XlaReplicas(count), DATA_DIR.value)
+            experiment = Experiment.from_gin(gin_files, GIN_PARAM.value)
+            replicas = check.build(experiment, XlaReplicas(count), data_dir=DATA_DIR.value)
             program = lower(replicas)
             distance = None
             if count <= compiler.MOST_CPU_REPLICAS:
-                distance = check.update_distance(program, replicas, DATA_DIR.value)
+                distance = check.update_distance(program, replicas, experiment, DATA_DIR.value)
             programs[count] = program, distance
         program, distance = programs[count]
         compiled = compiler.compile_for(topology, program)
@@ -82,4 +77,4 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_check_all, doc=__doc__, interrupted="Stopped.")

@@ -2,42 +2,36 @@
 
     python scripts/train_classifier.py --dataset=mnist --data_dir=DATA --output=mnist-v1.npz
 
-Prints the test accuracy and the sha256 to put into trainer/features/classifier.py.
+Prints the test accuracy and the sha256 to put into trainer/evaluation/features/classifier.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-from absl import app, flags
+from absl import flags
 
 import trainer  # noqa: F401  sets Keras's backend
-from trainer import errors, storage
+from trainer import files
 from trainer.data import tfds_source
-from trainer.features import classifier
+from trainer.evaluation.features import classifier
+from trainer.tools import command_line
 
 DATASET = flags.DEFINE_string("dataset", None, "A TFDS builder's name.", required=True)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit code; a TrainerError becomes one line and exit code 1."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    return errors.exit_code(_train, "Stopped; nothing was written.")
-
-
 def _train() -> None:
     for path in (OUTPUT.value, DATA_DIR.value or ""):
-        storage.check(path)
+        files.check(path)
     dataset = tfds_source.from_builder(name=DATASET.value, data_dir=DATA_DIR.value)
     weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
     content = classifier.pack(weights)
-    storage.write_file(OUTPUT.value, content)
+    files.write_file(OUTPUT.value, content)
     print(f"test accuracy {weights['test_accuracy']:.4f}, {len(content):,} bytes: {OUTPUT.value}")
     print(f"sha256 {hashlib.sha256(content).hexdigest()}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_train, doc=__doc__, interrupted="Stopped; nothing was written.")

@@ -25,7 +25,7 @@ MARK = "<!-- From here on written by scripts/write_config_reference.py: do not e
 
 _GIVEN = (
     *("data_dir", "dataset", "image_shape", "images", "labels", "latent_dim", "num_classes"),
-    *("players", "strategy", "trainer"),
+    *("networks", "strategy", "trainer"),
 )
 """What the trainer passes itself to what a config names; `train` is where these come from."""
 
@@ -53,7 +53,7 @@ class Shape:
 
 
 def named(path: Path) -> set[str]:
-    """Full names, such as "trainer.losses.hinge", of all that a shipped gin file names."""
+    """Full names, such as "trainer.gan.losses.hinge", of all that a shipped gin file names."""
     delegate = _Named()
     modules = {}
     with path.open() as file:

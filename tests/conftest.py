@@ -48,7 +48,7 @@ def archives() -> Path:
 def data_dir(tmp_path_factory, worker_id) -> Path:
     """A data_dir that holds the feature network of digits, trained once for all test processes."""
     from trainer.data.digits import digits
-    from trainer.features.classifier import classifier
+    from trainer.evaluation.features.classifier import classifier
 
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent

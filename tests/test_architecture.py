@@ -12,37 +12,66 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-ROOMS = ("trainer.data.", "trainer.models.", "trainer.metrics.")
+ROOMS = ("trainer.data.", "trainer.models.", "trainer.evaluation.metrics.")
 # From the top down: a module imports only from rows below its own.
 LAYERS = [
     {"trainer.main"},
     {"trainer.experiment"},
-    {"trainer.training"},
-    {name for name in MODULES if name.startswith("trainer.explore.")},
-    {"trainer.tasks", "trainer.generation", "trainer.export"},
-    {"trainer.care"},
-    {"trainer.run"},
-    {name for name in MODULES if name.startswith(("trainer.tpu.", "trainer.benchmark."))},
-    {"trainer.doctor"},
-    {"trainer.gan", "trainer.actions", "trainer.evaluation"},
-    {"trainer.step"},
-    {"trainer.opponents"},
-    {"trainer.players"},
-    {name for name in MODULES if name.startswith(("trainer.features.", "trainer.pages."))},
-    {"trainer.comparison"},
-    {"trainer.config", "trainer.strategy", "trainer.checkpoints", "trainer.summaries"}
-    | {"trainer.formats", "trainer.hparams", "trainer.peers"},
-    {"trainer.identity", "trainer.lock", "trainer.losses", "trainer.optimizers", "trainer.loop"}
-    | {"trainer.card", "trainer.penalties", "trainer.averaging", "trainer.precision"}
-    | {"trainer.augment", "trainer.symptoms", "trainer.chart"},
-    {"trainer.schedules", "trainer.latents", "trainer.command_line"},
+    {"trainer.training.train"},
+    {name for name in MODULES if name.startswith("trainer.tools.explorer.")},
+    {"trainer.runs.evaluate", "trainer.inference.generate", "trainer.inference.export"},
+    {"trainer.training.rollback"},
+    {"trainer.runs.run"},
+    {
+        name
+        for name in MODULES
+        if name.startswith(("trainer.tools.tpu_check.", "trainer.tools.benchmark."))
+    },
+    {"trainer.doctor.doctor"},
+    {"trainer.gan.trainer", "trainer.training.callbacks", "trainer.evaluation.evaluator"},
+    {"trainer.gan.step"},
+    {"trainer.gan.replay"},
+    {"trainer.gan.networks"},
+    {
+        name
+        for name in MODULES
+        if name.startswith(("trainer.evaluation.features.", "trainer.reporting.templates."))
+    },
+    {"trainer.tools.compare.compare"},
+    {
+        "trainer.config",
+        "trainer.distributed.strategy",
+        "trainer.runs.checkpoints",
+        "trainer.reporting.tensorboard",
+    }
+    | {"trainer.inference.formats", "trainer.reporting.hparams", "trainer.distributed.multihost"},
+    {
+        "trainer.runs.compatibility",
+        "trainer.runs.lock",
+        "trainer.gan.losses",
+        "trainer.gan.optimizers",
+        "trainer.training.loop",
+    }
+    | {
+        "trainer.evaluation.card",
+        "trainer.gan.penalties",
+        "trainer.gan.ema",
+        "trainer.gan.precision",
+    }
+    | {"trainer.gan.augment", "trainer.doctor.rules", "trainer.doctor.state"},
+    {"trainer.gan.schedules", "trainer.inference.latents", "trainer.command_line"},
     {name for name in MODULES if name.startswith(ROOMS)},
-    {name for name in MODULES if name.startswith("trainer.kernels.")},
-    {"trainer.kernels"},
-    {"trainer.random", "trainer.storage", *(room.removesuffix(".") for room in ROOMS)}
-    | {"trainer.features", "trainer.pages", "trainer.tpu", "trainer.benchmark"}
-    | {"trainer.explore"},
-    {"trainer.errors", "trainer.processes", "trainer.processor"},
+    {name for name in MODULES if name.startswith("trainer.kernels.selection.")},
+    {"trainer.kernels.selection"},
+    {"trainer.rng", "trainer.files", *(room.removesuffix(".") for room in ROOMS)}
+    | {
+        "trainer.evaluation.features",
+        "trainer.reporting.templates",
+        "trainer.tools.tpu_check",
+        "trainer.tools.benchmark",
+    }
+    | {"trainer.tools.explorer"},
+    {"trainer.errors", "trainer.distributed.cluster", "trainer.kernels.cpu"},
     {"trainer"},
 ]
 
@@ -76,7 +105,7 @@ def test_imports_point_down(name):
 
 
 def test_the_loop_imports_nothing_of_ours():
-    assert not _imports("trainer.loop")
+    assert not _imports("trainer.training.loop")
 
 
 def test_only_config_imports_gin():
@@ -102,7 +131,7 @@ def test_nothing_that_is_read_can_run_code(name):
     """No format that executes what it holds: TensorFlow's checkpoints, JSON, PNG and text only."""
     forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
     calls = {"eval", "exec", "load_model", "load_weights", "Lambda", "model_from_json"}
-    if name == "trainer.formats":  # it reads what it has just written, and nothing else
+    if name == "trainer.inference.formats":  # it reads what it has just written, and nothing else
         calls.remove("load_model")
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):

@@ -191,7 +191,7 @@ def test_settings_are_plain_values_of_what_was_called():
     )
 
     def task(run):
-        found.update(config.settings(without=["trainer.doctor", "trainer.symptoms"]))
+        found.update(config.settings(without=["trainer.doctor.doctor", "trainer.doctor.rules"]))
         return 0
 
     found = {}
@@ -199,7 +199,7 @@ def test_settings_are_plain_values_of_what_was_called():
     expected = {
         **{"batch_size": 32, "loss": "hinge", "generator": "article.generator"},
         **{"adam.learning_rate": "rate/cosine()", "rate/cosine.first": 4e-4, "adam.beta_1": 0.25},
-        **{"conditional": False, "penalties": "none", "opponents": "none", "seed": 0},
+        **{"conditional": False, "penalties": "none", "replay": "none", "seed": 0},
         **{"article.discriminator.dropout": 0.4, "Evaluator.num_samples": 10_000},
     }
     assert {name: found[name] for name in expected} == expected

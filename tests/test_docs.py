@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests_support import SMALL, environment, write_mnist
+from support.runs import SMALL, environment, write_mnist
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -91,7 +91,12 @@ def ran(tmp_path_factory):
         write_mnist(folder / "data", 200, 20, name=name)
     items = [*tutorial_items(), *plans(folder / "data")]
     (folder / "items").write_text(json.dumps(items))
-    worker = [sys.executable, Path(__file__).with_name("docs_worker.py"), "items", "results"]
+    worker = [
+        sys.executable,
+        Path(__file__).parent / "support" / "docs_worker.py",
+        "items",
+        "results",
+    ]
     done = subprocess.run(
         worker,
         cwd=folder,

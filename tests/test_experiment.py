@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from trainer import augment, experiment, losses
+from trainer import experiment
 from trainer.data.digits import digits
 from trainer.errors import TrainerError
-from trainer.models import article
+from trainer.gan import augment, losses
+from trainer.models import dcgan
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from trainer.models import article
     ],
 )
 def test_what_is_to_be_called_must_be_a_function(tmp_path, name, value, message):
-    settings = {"dataset": digits, "generator": article.generator}
-    settings |= {"discriminator": article.discriminator, name: value}
+    settings = {"dataset": digits, "generator": dcgan.generator}
+    settings |= {"discriminator": dcgan.discriminator, name: value}
     with pytest.raises(TrainerError, match=message):
         experiment.train(**settings, model_dir=str(tmp_path), task=None)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests_support import (
+from support.runs import (
     DIGITS,
     assert_same,
     checkpoint,
@@ -23,10 +22,11 @@ from tests_support import (
     run,
     tf_config,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer import summaries
-from trainer.card import Card
-from trainer.processes import free_ports
+from trainer.distributed.cluster import free_ports
+from trainer.evaluation.card import Card
+from trainer.reporting import tensorboard
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
     )
     card = Card.load(str(model_dir))
     assert (card.step, card.images_seen, card.num_samples) == (6, 6 * 32, 1500)
-    scalars = summaries.read_scalars(str(model_dir))
+    scalars = tensorboard.read_scalars(str(model_dir))
     assert scalars["evaluation/fid"] == ([6], [pytest.approx(card.metrics["fid"].value, rel=1e-6)])
     page = (model_dir / "evaluation.html").read_text()
     assert page.count("data:image/png;base64,") == 2 and page.count("<svg") == 4
@@ -115,7 +115,7 @@ def test_evaluations_while_training(tmp_path, data_dir):
         *arguments,
         *("--gin_param=train.evaluate_every=4", "--gin_param=Evaluator.num_samples=100"),
     )
-    assert summaries.read_scalars(str(tmp_path))["evaluation/kid"][0] == [4, 6]
+    assert tensorboard.read_scalars(str(tmp_path))["evaluation/kid"][0] == [4, 6]
     card = Card.load(str(tmp_path))
     assert (card.step, card.num_samples) == (6, 100)
     # The very same when it is evaluated afterwards.
@@ -144,7 +144,7 @@ def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, dat
     assert out.splitlines()[-1] == (
         f"Doctor: class_entropy at step 6. Journal: {tmp_path}/journal.jsonl"
     )
-    curves = summaries.read_scalars(str(tmp_path))
+    curves = tensorboard.read_scalars(str(tmp_path))
     assert curves["doctor/class_entropy"] == (
         [2, 4, 6],
         [pytest.approx(entry["value"], abs=0.1)] * 3,

@@ -12,12 +12,12 @@ import urllib.error
 import urllib.request
 
 import pytest
+from support.runs import DIGITS, environment, run
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from tests_support import DIGITS, environment, run
 
-from trainer import hparams
-from trainer.card import TITLES, Card
-from trainer.processes import free_ports
+from trainer.distributed.cluster import free_ports
+from trainer.evaluation.card import TITLES, Card
+from trainer.reporting import hparams
 
 pytestmark = pytest.mark.slow  # three trainings and a server
 

@@ -1,35 +1,62 @@
-"""gin files: where they are found, how strictly they are read, how they are saved."""
+"""gin files: found, read strictly, and turned into plain Python. The only module that imports gin.
+
+`load` reads files and bindings, and returns the function that they configure with its arguments
+bound: every `@function` of the config has become that function, or a `functools.partial` of it.
+gin's own state is empty before and after.
+"""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
-import tensorflow as tf
-from absl import logging
-from gin import config_parser
+from absl import logging as absl_logging
+from gin.config import ConfigurableReference
 
-from trainer import storage
-from trainer.errors import TrainerError
+from trainer import files
+from trainer.errors import TrainerError, did_you_mean
 
-SAVED_NAME = "config.gin"
+FILE_NAME = "config.gin"
+"""The config of a run, in its model_dir."""
+ROOT = "train"
+"""The configurable that a config is about, as in `train.num_epochs`."""
+
+NOTEBOOK_ONLY = """# This run was built in a notebook, with notebook_only=True, from functions that
+# only the notebook defines. Build the same Experiment there to go on with it.
+"""
+"""The config of a run that gin cannot describe."""
 
 _READING_ERRORS = (
-    *(ValueError, SyntaxError, LookupError, ImportError, AttributeError, NameError, OSError),
-    tf.errors.OpError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    ImportError,
+    AttributeError,
+    NameError,
+    OSError,
 )
-
 _PACKAGE = Path(__file__).resolve().parent
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
 CONFIG_DIR = next(
     (d for d in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if d.is_dir()),
     _PACKAGE.parent / "configs",
 )
+
+
+class Config(NamedTuple):
+    """A config that was read."""
+
+    make: Callable[..., Any]
+    """What `train` names, with its bindings as arguments."""
+    text: str
+    """All bindings, as gin text that can be read again."""
 
 
 def available() -> list[str]:
@@ -47,9 +74,9 @@ def find(name: str) -> str:
     """The path of a gin file: as given (gs:// too) if it exists, else within configs/.
 
     Raises:
-      TrainerError: naming the closest files there are.
+      TrainerError: naming the closest files that exist.
     """
-    if tf.io.gfile.exists(name) and not tf.io.gfile.isdir(name):
+    if files.is_file(name):
         return name
     shipped = CONFIG_DIR / name
     if shipped.is_file():
@@ -57,193 +84,84 @@ def find(name: str) -> str:
     here = [path.name for path in Path.cwd().glob("*.gin")]
     raise TrainerError(
         f"--gin_file={name} is neither a file nor one of the shipped configs; "
-        f"{_closest(name, [*available(), *here])}"
+        f"{did_you_mean(name, [*available(), *here])}"
     )
 
 
-def load_saved(model_dir: str | None, params: Sequence[str]) -> None:
-    """Reads the config of the run in `model_dir`, which may call nothing but this package.
-
-    A run's directory may come from anyone, and a config can name any code on this machine.
-
-    Raises:
-      TrainerError: as `load` and `saved_in` do, or naming the foreign code.
-    """
-    path = saved_in(model_dir)
-    with tf.io.gfile.GFile(path) as file:
-        text = file.read()
-    modules = re.findall(r"^\s*(?:from|import|include)\s+(\S+)", text, re.MULTILINE)
-    foreign = [m for m in modules if m != "__gin__" and m.split(".")[0] != "trainer"]
-    if not foreign:
-        load([path], params)
-        names = re.findall(r"@([\w./]+)", text)
-        names += re.findall(r"^([\w./]+)\.\w+\s*=", text, re.MULTILINE)
-        foreign = [name for name in names if not _is_ours(name)]
-    if foreign:
-        gin.clear_config()
-        raise TrainerError(
-            f"{path} uses {foreign[0]}, which is not the trainer's own code; if you trust that "
-            f"file, name it: --gin_file={path}"
-        )
-
-
-def _is_ours(selector: str) -> bool:
-    configurable = inspect.unwrap(gin.get_configurable(selector.rsplit("/", 1)[-1]))
-    return configurable.__module__.split(".")[0] == "trainer"
-
-
-def load(files: Sequence[str], params: Sequence[str]) -> None:
-    """Reads gin files, then `name=value` bindings over them, and locks the result.
-
-    Raises:
-      TrainerError: one line naming the file, name or value at fault and the closest valid ones.
-    """
-    paths = [find(name) for name in files]
-    gin.clear_config()
-    gin.config.register_file_reader(tf.io.gfile.GFile, tf.io.gfile.exists)
-    gin.add_config_file_search_path(str(CONFIG_DIR))  # for include
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)  # gin logs an error for each place where a file is not
-    try:
-        gin.parse_config_files_and_bindings(paths, params, print_includes_and_imports=False)
-    except _READING_ERRORS as error:
-        raise TrainerError(_explain(error)) from error
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-def saved_in(model_dir: str | None) -> str:
-    """The config file of the run in `model_dir`.
+def find_saved(model_dir: str | None) -> str:
+    """The path of the config of the run in `model_dir`.
 
     Raises:
       TrainerError: if there is none.
     """
     if model_dir is None:
         raise TrainerError(
-            f"name a config with --gin_file, or a run with --model_dir; {_closest('', available())}"
+            "name a config with --gin_file, or a run with --model_dir; "
+            f"{did_you_mean('', available())}"
         )
-    path = f"{model_dir}/{SAVED_NAME}"
-    if not tf.io.gfile.exists(path):
+    path = f"{model_dir}/{FILE_NAME}"
+    if not files.is_file(path):
         raise TrainerError(
-            f"--model_dir={model_dir} holds no {SAVED_NAME}, so there is no run to take up; name a "
-            f"config with --gin_file; {_closest('', available())}"
+            f"--model_dir={model_dir} holds no {FILE_NAME}, so there is no run to resume; name a "
+            f"config with --gin_file; {did_you_mean('', available())}"
         )
     return path
 
 
-def call(name: str, **arguments: object) -> int:
-    """Calls the configurable `name` with its bindings, and with `arguments` that gin does not know.
+def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> Config:
+    """Reads gin files, then `name=value` bindings over them.
 
     Raises:
-      TrainerError: if the config does not name it, or leaves a required parameter out.
+      TrainerError: one line naming the file, name or value at fault and the closest valid ones.
     """
+    paths = [find(name) for name in gin_files]
     try:
-        function = gin.get_configurable(name)
-    except ValueError as error:
+        _parse(paths, gin_params)
+        return _resolved()
+    finally:
+        gin.clear_config()
+
+
+def load_saved(model_dir: str | None, gin_params: Sequence[str] = ()) -> Config:
+    """Reads the config of the run in `model_dir`, which may call nothing but this package.
+
+    A run's directory may come from anyone, and a config can name any code on this machine.
+
+    Raises:
+      TrainerError: as `load` and `find_saved` do, or naming the foreign code.
+    """
+    path = find_saved(model_dir)
+    text = files.read_text(path)
+    if text == NOTEBOOK_ONLY:
         raise TrainerError(
-            f"the config binds nothing of {name}: add a base config, such as --gin_file=mnist.gin, "
-            "before any overlay"
-        ) from error
-    signature = inspect.signature(inspect.unwrap(function))
-    bound = gin.get_bindings(name).keys() | arguments.keys()
-    missing = [p.name for p in signature.parameters.values() if p.default is p.empty]
-    missing = [parameter for parameter in missing if parameter not in bound]
-    if missing:
-        raise TrainerError(
-            f"the config leaves {', '.join(f'{name}.{m}' for m in missing)} open: add a base "
-            "config, such as --gin_file=mnist.gin, before any overlay"
+            f"{model_dir} was built in a notebook with notebook_only=True, from functions that only "
+            "the notebook defines; build the same Experiment there to go on with it"
         )
+    modules = re.findall(r"^\s*(?:from|import|include)\s+(\S+)", text, re.MULTILINE)
+    foreign = [m for m in modules if m != "__gin__" and m.split(".")[0] != "trainer"]
     try:
-        return function(**arguments)
-    except TrainerError as error:  # to which gin has added lines of its own
-        plain = TrainerError(str(error).splitlines()[0])
-        plain.exit_code = error.exit_code
-        raise plain from error
+        if not foreign:
+            _parse([path], gin_params)
+            names = re.findall(r"@([\w./]+)", text)
+            names += re.findall(r"^([\w./]+)\.\w+\s*=", text, re.MULTILINE)
+            foreign = [name for name in names if not _is_ours(name)]
+        if foreign:
+            raise TrainerError(
+                f"{path} uses {foreign[0]}, which is not the trainer's own code; if you trust that "
+                f"file, name it: --gin_file={path}"
+            )
+        return _resolved()
+    finally:
+        gin.clear_config()
 
 
-def bound(parameter: str) -> Callable[..., Any]:
-    """The configurable that the config gives to `parameter`, such as "train.dataset".
-
-    Raises:
-      TrainerError: if the config gives it none.
-    """
-    try:
-        return gin.query_parameter(parameter).scoped_configurable_fn
-    except ValueError as error:
-        raise TrainerError(
-            f"the config leaves {parameter} open: add a base config, such as "
-            "--gin_file=mnist.gin, before any overlay"
-        ) from error
-
-
-def text() -> str:
-    """The full configuration in force, as gin text that can be read again."""
-    return gin.config_str(max_line_length=100)
-
-
-def settings(without: Sequence[str] = ()) -> dict[str, bool | int | float | str]:
-    """What the functions called so far were given, defaults too, as plain values.
-
-    Named as --gin_param takes them, without "train." before the experiment's own. A constructor
-    goes by its name, several are joined by commas, and None and an empty list are "none".
-
-    Args:
-      without: Modules whose functions are left out.
-    """
-    parser = config_parser.ConfigParser(gin.operative_config_str(), _Names())
-    modules: dict[str, str] = {}
-    found = {}
-    for statement in parser:
-        if isinstance(statement, config_parser.ImportStatement):
-            modules[statement.bound_name()] = statement.module
-        elif not isinstance(statement, config_parser.BindingStatement) or not statement.arg_name:
-            continue  # a macro stands where it is used
-        elif modules.get(statement.selector.split(".")[0]) not in without:
-            scope = f"{statement.scope}/" if statement.scope else ""
-            name = f"{scope}{_short(statement.selector, modules)}.{statement.arg_name}"
-            found[name.removeprefix("train.")] = _plain(statement.value, modules)
-    return found
-
-
-class _Names(config_parser.ParserDelegate):
-    """Leaves references as names."""
-
-    def configurable_reference(self, name: str, evaluate: bool) -> _Reference:
-        return _Reference(f"{name}()" if evaluate else name)
-
-    def macro(self, name: str) -> object:
-        return gin.query_parameter(f"{name}/gin.macro.value")
-
-
-class _Reference(str):
-    """The name of a constructor, as the config has it."""
-
-
-def _plain(value: object, modules: Mapping[str, str]) -> bool | int | float | str:
-    if isinstance(value, _Reference):
-        scope, slash, selector = value.rpartition("/")
-        return f"{scope}{slash}{_short(selector, modules)}"
-    if isinstance(value, list | tuple):
-        return ", ".join(str(_plain(part, modules)) for part in value) or "none"
-    if value is None:
-        return "none"
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _short(selector: str, modules: Mapping[str, str]) -> str:
-    """Without the module, unless it is within one of the package's rooms, or not the package's."""
-    module, _, rest = selector.partition(".")
-    return rest if modules.get(module) == f"{_PACKAGE.name}.{module}" else selector
-
-
-def save(model_dir: str) -> None:
-    """Writes the configuration in force to `model_dir/config.gin`, logging what changes there."""
-    path = f"{model_dir}/{SAVED_NAME}"
-    if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path) as file:
-            for line in changed_lines(file.read(), text()):
-                logging.warning("config differs from the run's last start: %s", line)
-    storage.write_file(path, text())
+def save(model_dir: str, text: str) -> None:
+    """Writes a config to `model_dir/config.gin`, and logs what changes there."""
+    path = f"{model_dir}/{FILE_NAME}"
+    if files.is_file(path):
+        for line in changed_lines(files.read_text(path), text):
+            absl_logging.warning("config differs from the run's last start: %s", line)
+    files.write_file(path, text)
 
 
 def changed_lines(before: str, after: str) -> list[str]:
@@ -255,12 +173,73 @@ def changed_lines(before: str, after: str) -> list[str]:
     return [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
 
 
+@functools.cache
+def _set_up() -> None:
+    gin.config.register_file_reader(files.open_remote, files.is_remote_file)
+    gin.add_config_file_search_path(str(CONFIG_DIR))  # for include
+
+
+def _parse(paths: Sequence[str], gin_params: Sequence[str]) -> None:
+    """Reads a config into gin's state."""
+    _set_up()
+    gin.clear_config()
+    logging.disable(logging.CRITICAL)  # gin logs an error for each place where a file is not
+    try:
+        gin.parse_config_files_and_bindings(paths, gin_params, print_includes_and_imports=False)
+    except _READING_ERRORS as error:
+        raise TrainerError(_explain(error)) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _resolved() -> Config:
+    """gin's state as plain Python."""
+    add_base = "add a base config, such as --gin_file=mnist.gin, before any overlay"
+    try:
+        make = _resolve(ConfigurableReference(ROOT, evaluate=False), "")
+    except ValueError as error:
+        raise TrainerError(f"the config binds nothing of {ROOT}: {add_base}") from error
+    bound = getattr(make, "keywords", {})
+    required = [p.name for p in _parameters(ROOT) if p.default is p.empty]
+    if missing := [f"{ROOT}.{name}" for name in required if name not in bound]:
+        raise TrainerError(f"the config leaves {', '.join(missing)} open: {add_base}")
+    return Config(make, gin.config_str(max_line_length=100))
+
+
+def _bindings(scoped_selector: str) -> Iterator[tuple[str, Any]]:
+    """The arguments that the config binds, by name."""
+    scopes = scoped_selector.rpartition("/")[0]
+    for name, value in gin.get_bindings(scoped_selector, resolve_references=False).items():
+        yield name, _resolve(value, scopes)
+
+
+def _resolve(value: Any, scopes: str) -> Any:
+    """A bound value without gin: references become functions, or what these return."""
+    if isinstance(value, ConfigurableReference):
+        inner = "/".join(value.scopes) or scopes
+        key = f"{inner}/{value.configurable.selector}" if inner else value.configurable.selector
+        function = value.configurable.wrapped
+        arguments = dict(_bindings(key))
+        if value.evaluate:
+            return function(**arguments)
+        return functools.partial(function, **arguments) if arguments else function
+    if isinstance(value, list | tuple):
+        return type(value)(_resolve(element, scopes) for element in value)
+    if isinstance(value, dict):
+        return {key: _resolve(element, scopes) for key, element in value.items()}
+    return value
+
+
+def _is_ours(selector: str) -> bool:
+    return _function(selector.rsplit("/", 1)[-1]).__module__.split(".")[0] == "trainer"
+
+
 def _explain(error: Exception) -> str:
     """gin's message in one line, with the closest valid names."""
     lines = str(error).replace("\\n", "\n").splitlines()  # a KeyError's text escapes its line ends
     message = " ".join(line.strip() for line in lines if line.strip())
     if match := re.search(r"No configurable matching '([^']+)'", message):
-        return f"{message}; {_closest(match[1], _configurables())}"
+        return f"{message}; {did_you_mean(match[1], _configurables())}"
     if "No configurable matching reference" in message:
         if "In bindings string" in message:
             return f"{message}; --gin_param imports nothing: bind it in a gin file that does"
@@ -271,7 +250,8 @@ def _explain(error: Exception) -> str:
     if match := re.search(
         r"Configurable '([^']+)' doesn't have a parameter named '([^']+)'", message
     ):
-        return f"{message}; {_closest(match[2], _parameters(match[1]))}"
+        names = [parameter.name for parameter in _parameters(match[1])]
+        return f"{message}; {did_you_mean(match[2], names)}"
     if "gin.macro" in message:
         names = re.findall(r"'([^']+)/gin.macro'", message)
         return f"macro %{', %'.join(names)} is used in the config but never given a value"
@@ -280,16 +260,13 @@ def _explain(error: Exception) -> str:
 
 def _configurables() -> list[str]:
     names = re.findall(r"^(?:.*/)?([\w.]+)\.\w+ =", gin.config_str(), re.MULTILINE)
-    return sorted({"train"} | {name.rsplit(".", 1)[-1] for name in names})
+    return sorted({ROOT} | {name.rsplit(".", 1)[-1] for name in names})
 
 
-def _parameters(configurable: str) -> list[str]:
-    signature = inspect.signature(inspect.unwrap(gin.get_configurable(configurable)))
-    return list(signature.parameters)
+def _parameters(configurable: str) -> list[inspect.Parameter]:
+    return list(inspect.signature(_function(configurable)).parameters.values())
 
 
-def _closest(name: str, valid: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"choose from: {', '.join(valid)}"
+def _function(configurable: str) -> Callable[..., Any]:
+    """The function or class itself, without gin's wrapper."""
+    return ConfigurableReference(configurable, evaluate=False).configurable.wrapped

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +40,13 @@ class LostPeerError(TrainerError):
     exit_code = LOST_PEER
 
 
+def did_you_mean(name: str, valid: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the closest valid names, or else all of them."""
+    if close := difflib.get_close_matches(name, valid, n=3, cutoff=0.5):
+        return f"did you mean {' or '.join(close)}?"
+    return f"choose from: {', '.join(valid)}"
+
+
 def check_takes(function: Callable[..., Any], given: Sequence[str]) -> None:
     """Refuses a function of the user's that cannot be called with these keyword arguments.
 
@@ -55,20 +62,3 @@ def check_takes(function: Callable[..., Any], given: Sequence[str]) -> None:
             f"trainer calls it with {', '.join(given)} by keyword, so add what is missing to its "
             "arguments"
         )
-
-
-def exit_code(work: Callable[[], int | None], interrupted: str) -> int:
-    """Does a command's work: returns its exit code, where None is 0.
-
-    Args:
-      work: What raises a TrainerError becomes one line, and the code that it names.
-      interrupted: The line for Ctrl-C, whose code is 130, as in a shell.
-    """
-    try:
-        return work() or 0
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130

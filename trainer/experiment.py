@@ -1,201 +1,213 @@
-"""The gin surface, and the only place that wires parts together: a config becomes a Run."""
+"""An experiment: every setting, and the wiring of all parts into a Run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import keras
+import numpy as np
 import tensorflow as tf
 
-from trainer import losses, optimizers, peers
-from trainer import strategy as strategies
-from trainer.augment import Augmentation
-from trainer.data.dataset import Dataset, DatasetSpec
-from trainer.doctor import Doctor
+from trainer import config
+from trainer.data.dataset import Dataset
+from trainer.distributed import multihost
+from trainer.distributed import strategy as strategies
+from trainer.doctor.doctor import Doctor
 from trainer.errors import TrainerError, check_takes
-from trainer.evaluation import Evaluator
-from trainer.gan import GanTrainer
-from trainer.opponents import Opponents
-from trainer.penalties import Penalty
-from trainer.run import Run
-
-_LEAST = {
-    **dict.fromkeys(("batch_size", "latent_dim", "num_epochs", "num_steps", "steps_per_loop"), 1),
-    **dict.fromkeys(("num_samples", "keep_checkpoints", "discriminator_steps"), 1),
-    **dict.fromkeys(("checkpoint_every", "sample_every", "evaluate_every", "ema_half_life"), 0),
-    "rollbacks": 0,
-}
-"""The least that each whole number among train's settings may be."""
-
-_CALLED = (
-    *("dataset", "generator", "discriminator", "strategy", "loss", "evaluator"),
-    *("generator_optimizer", "discriminator_optimizer"),
-)
-_ALL_CALLED = ("penalties", "augmentations")
-"""Settings that are called, or each of whose elements is."""
-
-_TRAINER = (
-    *("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"),
-    *("auxiliary_weight", "augmentations", "opponents", "discriminator_steps", "latent_dim"),
-    *("batch_size", "seed", "ema_half_life", "precision", "kernels"),
-)
-"""Settings that GanTrainer takes as they are."""
-
-_SCHEDULE = (
-    *("steps_per_loop", "checkpoint_every", "sample_every", "num_samples"),
-    *("keep_checkpoints", "evaluate_every", "rollbacks"),
-)
-"""Settings that a Run takes as they are."""
+from trainer.evaluation.card import Card
+from trainer.evaluation.evaluator import Evaluator
+from trainer.gan.trainer import GanConfig, GanTrainer
+from trainer.inference.export import export
+from trainer.inference.generate import generate
+from trainer.inference.samples import sample
+from trainer.runs import run as runs
+from trainer.runs.evaluate import evaluate
+from trainer.runs.run import Schedule
+from trainer.settings import flatten, function, gin_text, optional_function
+from trainer.training.train import train as train_run
 
 
-def train(
-    *,
-    dataset: Callable[..., Dataset],
-    generator: Callable[..., keras.Model],
-    discriminator: Callable[..., keras.Model],
-    conditional: bool = False,
-    strategy: Callable[[], tf.distribute.Strategy] = strategies.auto,
-    loss: Callable[[], losses.GanLoss] = losses.binary_cross_entropy,
-    auxiliary_weight: float = 1.0,
-    penalties: Sequence[Callable[[], Penalty]] = (),
-    augmentations: Sequence[Callable[[], Augmentation]] = (),
-    opponents: Callable[..., Opponents] | None = None,
-    generator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
-    discriminator_optimizer: Callable[[], keras.optimizers.Optimizer] = optimizers.adam,
-    discriminator_steps: int = 1,
-    batch_size: int = 128,
-    latent_dim: int = 50,
-    num_epochs: int = 30,
-    num_steps: int | None = None,
-    seed: int = 0,
-    ema_half_life: int = 0,
-    precision: str = "float32",
-    kernels: Sequence[str] | None = None,
-    steps_per_loop: int = 50,
-    checkpoint_every: int = 1000,
-    keep_checkpoints: int = 3,
-    sample_every: int = 500,
-    num_samples: int = 64,
-    evaluator: Callable[..., Evaluator] = Evaluator,
-    evaluate_every: int = 0,
-    doctor: Callable[..., Doctor] | None = Doctor,
-    rollbacks: int = 0,
-    model_dir: str,
-    data_dir: str | None = None,
-    task: Callable[[Run], int],
-) -> int:
-    """The whole gin surface: builds a run from what the config names and hands it to `task`.
+class Run(runs.Run):
+    """A run, with what can be done with it as methods for notebooks.
+
+    The functions of `trainer.training`, `trainer.inference` and `trainer.runs` are the same.
+    """
+
+    def train(self, *, profile: int = 0) -> int:
+        """Trains to the end, from the newest checkpoint; see `trainer.training.train.train`."""
+        return train_run(self, profile=profile)
+
+    def sample(
+        self,
+        num: int | None = None,
+        *,
+        seed: int | None = None,
+        labels: Sequence[int] = (),
+        truncation: float | None = None,
+    ) -> np.ndarray:
+        """uint8 [num, H, W, C] of the current weights; see `trainer.inference.samples.sample`."""
+        return sample(self, num, seed=seed, labels=labels, truncation=truncation)
+
+    def evaluate(self) -> Card:
+        """Evaluates the current weights; see `trainer.runs.evaluate.evaluate`."""
+        return evaluate(self)
+
+    def generate(
+        self,
+        output: str,
+        *,
+        show: str = "samples",
+        num: int | None = None,
+        seed: int | None = None,
+        labels: Sequence[int] = (),
+        truncation: float | None = None,
+    ) -> None:
+        """Writes samples to files; see `trainer.inference.generate.generate`."""
+        generate(
+            self,
+            output=output,
+            show=show,
+            num=num,
+            seed=seed,
+            labels=labels,
+            truncation=truncation,
+        )
+
+    def export(self, output: str) -> None:
+        """Writes the generator for other programs; see `trainer.inference.export.export`."""
+        export(self, output=output)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(GanConfig, Schedule):
+    """Every setting of a run, as gin binds them to `train`.
+
+    What is a function or a constructor here is called by `build`, inside the strategy's scope where
+    it makes variables.
+    """
+
+    _prefix = "train."
+
+    dataset: Callable[..., Dataset] = function()
+    """Makes the dataset, from data_dir."""
+    strategy: Callable[[], tf.distribute.Strategy] = function(strategies.auto)
+    """Makes the tf.distribute strategy; see `hardware/*.gin`."""
+    evaluator: Callable[..., Evaluator] = function(Evaluator)
+    """Constructor, (strategy, dataset, data_dir, seed) -> Evaluator."""
+    doctor: Callable[..., Doctor] | None = optional_function(Doctor)
+    """Constructor, (trainer, dataset, images, labels) -> Doctor; None for no health checks."""
+    config_text: str | None = dataclasses.field(default=None, repr=False)
+    """The gin text that the experiment was read from; not a gin setting."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_takes(self.dataset, ["data_dir"])
+        if self.rollbacks and not self.doctor:
+            raise TrainerError(
+                f"train.rollbacks={self.rollbacks} needs a doctor to say when; bind train.doctor"
+            )
+
+    @classmethod
+    def from_gin(cls, gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> Experiment:
+        """Reads gin files, then `name=value` bindings over them.
+
+        Raises:
+          TrainerError: naming the file, name or value at fault and the closest valid ones.
+        """
+        return _experiment(config.load(gin_files, gin_params))
+
+    @classmethod
+    def from_run(cls, model_dir: str | None, gin_params: Sequence[str] = ()) -> Experiment:
+        """Reads the config that a run left in `model_dir`, which may be local or gs://.
+
+        Raises:
+          TrainerError: if there is none, or it calls code that is not the trainer's own.
+        """
+        return _experiment(config.load_saved(model_dir, gin_params))
+
+    def build(
+        self, model_dir: str, *, data_dir: str | None = None, notebook_only: bool = False
+    ) -> Run:
+        """Makes the strategy, the dataset and all parts; writes nothing yet.
+
+        Args:
+          model_dir: Directory of the run, local or gs://; an existing run there is resumed by
+            `Run.train`.
+          data_dir: Directory of prepared datasets; None for TFDS's own.
+          notebook_only: Accept functions that only this notebook or program defines. Then the
+            command line cannot resume, evaluate or export the run, and says so.
+
+        Raises:
+          TrainerError: if settings do not fit each other, the data or the devices, or cannot be
+            saved for the command line.
+        """
+        text = self._config_text(notebook_only)
+        distribution = _make_strategy(self.strategy)  # before anything else uses the devices
+        with multihost.explain_lost_peer(distribution):
+            dataset = self.dataset(data_dir=data_dir)
+            images, labels = dataset.load("train")
+            trainer = GanTrainer(
+                self,
+                strategy=distribution,
+                images=images,
+                labels=labels,
+                num_classes=dataset.spec.num_classes,
+            )
+            doctor = self.doctor and self.doctor(
+                trainer=trainer,
+                dataset=dataset,
+                images=images,
+                labels=labels if self.conditional else None,
+            )
+            evaluator = self.evaluator(
+                strategy=distribution, dataset=dataset, data_dir=data_dir, seed=self.seed
+            )
+        return Run(
+            trainer=trainer,
+            schedule=self,
+            spec=dataset.spec,
+            real_images=images[: self.num_samples].copy(),  # a view would keep the whole array
+            evaluator=evaluator,
+            doctor=doctor,
+            model_dir=model_dir,
+            config_text=text,
+            settings=flatten(self),
+        )
+
+    def _config_text(self, notebook_only: bool) -> str:
+        if self.config_text is not None:
+            return self.config_text
+        if notebook_only:
+            return config.NOTEBOOK_ONLY
+        return gin_text(self, "trainer.experiment.train")
+
+
+train = Experiment
+"""The name of its settings in gin: train.num_epochs."""
+
+
+def load_run(model_dir: str, *, data_dir: str | None = None, gin_params: Sequence[str] = ()) -> Run:
+    """Builds the run in `model_dir` from its saved config, and restores its newest checkpoint.
 
     Args:
-      dataset: (data_dir) -> Dataset.
-      generator: Constructor, (latent_dim, image_shape) -> model.
-      discriminator: Constructor, (image_shape) -> model.
-      conditional: Whether the models know labels; their constructors take num_classes too then.
-      strategy: Makes the tf.distribute strategy; see `hardware/*.gin`.
-      loss: Makes both players' losses.
-      auxiliary_weight: Of the class loss, where the discriminator classifies too.
-      penalties: Each makes a penalty on the discriminator.
-      augmentations: Each makes a change to all images that the discriminator sees.
-      opponents: Constructor of a memory of past fakes, for the discriminator.
-      generator_optimizer: Constructor of a Keras optimizer.
-      discriminator_optimizer: Constructor of a Keras optimizer.
-      discriminator_steps: Batches that the discriminator learns from in each step.
-      batch_size: Global batch size, shared evenly by all replicas.
-      latent_dim: Size of a latent vector.
-      num_epochs: Passes over the dataset, in whole batches.
-      num_steps: Steps to train; wins over num_epochs.
-      seed: 0 <= seed < 2**32; fixes every random number of the run.
-      ema_half_life: Images after which a weight counts half in the average of the generator that
-        samples and evaluation use; 0 for no average.
-      precision: What the models compute in: "float32", or "mixed_bfloat16" over float32 weights.
-      kernels: Faster ways to compute, of `trainer.kernels.KERNELS`; None for the devices' default.
-      steps_per_loop: Most steps in one call on the devices; the loop reports after each call.
-      checkpoint_every: Steps between checkpoints; 0 for one at the end only.
-      keep_checkpoints: How many checkpoints to keep.
-      sample_every: Steps between sample grids; 0 for one at the end only.
-      num_samples: Images in a sample grid.
-      evaluator: Constructor, (strategy, dataset, data_dir, seed) -> Evaluator.
-      evaluate_every: Steps between evaluation cards while training; 0 for none.
-      doctor: Constructor, (trainer, dataset, images, labels) -> Doctor; None for none.
-      rollbacks: How often training may go back to the doctor's last healthy examination, with
-        other random numbers, after an alert or where a loss or gradient is not finite.
-      model_dir: Where the run is, or will be; not a gin setting.
-      data_dir: Where prepared datasets are; not a gin setting.
-      task: What to do with the run; not a gin setting.
-
-    Returns:
-      The exit code of the task.
+      model_dir: Directory of a finished or stopped run, local or gs://.
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+      gin_params: Bindings over the saved config, such as "train.num_steps=5000".
 
     Raises:
-      TrainerError: if a setting breaks a rule.
+      TrainerError: if there is no run, or no checkpoint that can be read.
     """
-    settings = locals()
-    _check_least(settings)
-    _check_callable(settings)
-    distribution = _set_up(strategy)  # before anything else touches the devices
-    with peers.loss_explained(distribution):
-        source = dataset(data_dir=data_dir)
-        images, labels = source.load("train")
-        examples = {"images": images, "labels": labels if conditional else None}
-        trainer = _trainer(settings, strategy=distribution, spec=source.spec, **examples)
-        care = doctor and doctor(trainer=trainer, dataset=source, **examples)
-        real_images = images[:num_samples].copy()
-        del images, examples  # the trainer has them; a view would hold all of the array
-        measure = evaluator(strategy=distribution, dataset=source, data_dir=data_dir, seed=seed)
-        run = Run(
-            trainer=trainer,
-            spec=source.spec,
-            real_images=real_images,
-            model_dir=model_dir,
-            num_steps=num_steps or num_epochs * trainer.order.steps_per_epoch,
-            evaluator=measure,
-            doctor=care,
-            **{name: settings[name] for name in _SCHEDULE},
-        )
-        return task(run)
+    run = Experiment.from_run(model_dir, gin_params).build(model_dir, data_dir=data_dir)
+    run.restore()
+    return run
 
 
-def _trainer(settings: dict[str, Any], *, spec: DatasetSpec, **given: Any) -> GanTrainer:
-    """The trainer of train's settings, `given` its strategy and examples."""
-    return GanTrainer(
-        num_classes=spec.num_classes,
-        loss=settings["loss"](),
-        penalties=[penalty() for penalty in settings["penalties"]],
-        **given,
-        **{name: settings[name] for name in _TRAINER},
-    )
+def _experiment(loaded: config.Config) -> Experiment:
+    return dataclasses.replace(loaded.make(), config_text=loaded.text)
 
 
-def _check_least(settings: dict[str, Any]) -> None:
-    for name, minimum in _LEAST.items():
-        value = settings[name]
-        if value is None and name == "num_steps":
-            continue
-        if not isinstance(value, int) or value < minimum:
-            raise TrainerError(f"train.{name}={value!r} must be an integer of at least {minimum}")
-    if settings["rollbacks"] and not settings["doctor"]:
-        raise TrainerError(
-            f"train.rollbacks={settings['rollbacks']} needs a doctor to say when; bind train.doctor"
-        )
-
-
-def _check_callable(settings: dict[str, Any]) -> None:
-    for name in _ALL_CALLED:
-        if not isinstance(settings[name], list | tuple):
-            raise TrainerError(f"train.{name}={settings[name]!r} must be a list, as in [@module.f]")
-    listed = [(name, value) for name in _ALL_CALLED for value in settings[name]]
-    for name, value in [*((name, settings[name]) for name in _CALLED), *listed]:
-        if not callable(value):
-            raise TrainerError(
-                f"train.{name} holds a {type(value).__name__}, but must name a function, which "
-                "the trainer calls: @module.function, without quotes or parentheses"
-            )
-    check_takes(settings["dataset"], ["data_dir"])
-
-
-def _set_up(strategy: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:
-    made = strategy()
-    # Grappler's remapper gives up on convolutions followed by LeakyReLU, in an alarming line.
+def _make_strategy(make: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:
+    strategy = make()
+    # Grappler's remapper fails on convolutions followed by LeakyReLU, with an alarming message.
     tf.config.optimizer.set_experimental_options({"remapping": False})
-    return made
+    return strategy

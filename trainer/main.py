@@ -1,89 +1,157 @@
-"""Flags -> config -> experiment. `python -m trainer.main --gin_file=mnist.gin`."""
+"""The command line: flags -> experiment -> run -> what --mode says."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from pathlib import PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from absl import app, logging
+from absl import flags
 
-import trainer as _package  # noqa: F401  sets Keras's backend before it is imported
-from trainer import command_line as flags
-from trainer.errors import TrainerError, exit_code
+from trainer import config, files
+from trainer.tools import command_line
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.experiment import Experiment, Run
 
-_WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
-_FLAVOURS = (
-    "TensorFlow is not installed; choose its flavour: pip install 'gan-trainer[cpu]', "
-    "'gan-trainer[gpu]' or 'gan-trainer[tpu]' (in a checkout: pip install -e '.[cpu]')"
+_DOC = """
+Trains a GAN, and evaluates, samples and exports what was trained.
+
+  python -m trainer.main --gin_file=mnist.gin
+  python -m trainer.main --mode=generate --model_dir=runs/mnist --num=16
+
+The first command trains, or resumes where it stopped; the second writes
+samples of that run. Settings and shipped configs: docs/config.md.
+"""
+
+MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "generate", "export"], "What to do with the run."
 )
+MODEL_DIR = flags.DEFINE_string(
+    "model_dir",
+    None,
+    "Directory of the run, local or gs://. Default: runs/ and the names of the gin files.",
+)
+GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file",
+    [],
+    "A gin file: a path, or a name in configs/. Repeat it to overlay. Without it, the config saved "
+    "in --model_dir is used.",
+)
+GIN_PARAM = flags.DEFINE_multi_string(
+    "gin_param", [], 'A setting over the files, such as "train.num_epochs=5". Repeatable.'
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Build everything, print what would be trained, and stop."
+)
+PROFILE = flags.DEFINE_integer(
+    "profile", 0, "Number of steps to trace for TensorBoard's Profile tab.", lower_bound=0
+)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "generate: a .png, .npy, .gif or .webp file, or a directory for one PNG per sample; default "
+    "generated.png in the model_dir. export: a directory; default export/ in the model_dir.",
+)
+SHOW = flags.DEFINE_enum(
+    "show",
+    "samples",
+    ["samples", "interpolation", "training"],
+    "Samples, interpolations between them, or the run's sample grids over time.",
+)
+NUM = flags.DEFINE_integer(
+    "num", None, "Number of samples. Default: as many as in the run's sample grids."
+)
+SEED = flags.DEFINE_integer(
+    "seed", None, "Seed of the sampled latents. Default: the seed of the run's sample grids."
+)
+LABEL = flags.DEFINE_multi_integer(
+    "label", [], "Class to generate, with a conditional run. Repeatable. Default: all in turn."
+)
+TRUNCATION = flags.DEFINE_float(
+    "truncation", None, "Truncation threshold for latents; smaller is less diverse."
+)
+
+_GROUPS = {
+    "Every mode": ["mode", "model_dir", "gin_file", "gin_param", "data_dir"],
+    "Train": ["dry_run", "profile"],
+    "Generate and export": ["output"],
+    "Generate": ["show", "num", "seed", "label", "truncation"],
+}
 
 
 def default_model_dir(gin_files: list[str]) -> str:
-    """runs/ and the names of the files that decide the answer: hardware overlays do not."""
+    """runs/ and the names of the files that decide the result: hardware overlays do not."""
     paths = [PurePosixPath(name) for name in gin_files]
     names = [path.stem for path in paths if path.parent.name != "hardware"]
     return f"runs/{'-'.join(names)}"
 
 
-def _worth_reading(record: logging.ABSLLogRecord) -> bool:  # type: ignore[name-defined]
-    """Our own lines, and other libraries' warnings: TensorFlow reports each save's sharding."""
-    return record.levelno >= _WARNING or "trainer" in PurePath(record.pathname).parts
-
-
-def main(argv: list[str]) -> int:
-    """Returns the exit code; a TrainerError becomes one line and the code that it names."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}; every setting has a --flag")
-    logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().addFilter(_worth_reading)
-    # Ctrl-C before training, or again while it saves.
-    return exit_code(_run, "Stopped at once. What was saved stays; the same command resumes.")
-
-
 def _run() -> int:
-    try:
-        from trainer import config, storage
-    except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "keras"):
-            raise
-        raise TrainerError(_FLAVOURS) from error
-    gin_files = flags.GIN_FILE.value
-    model_dir = flags.MODEL_DIR.value or default_model_dir(gin_files)
-    for path in (model_dir, flags.DATA_DIR.value, flags.OUTPUT.value, *gin_files):
-        storage.check(path or "")
+    gin_files = GIN_FILE.value
+    for name in gin_files:
+        config.find(name)  # before TensorFlow is imported, which takes seconds
+    if not gin_files:
+        config.find_saved(MODEL_DIR.value)
+    command_line.log_own_lines()
+    command_line.import_tensorflow()
+    from trainer.experiment import Experiment
+
+    model_dir = MODEL_DIR.value or default_model_dir(gin_files)
+    for path in (model_dir, DATA_DIR.value, OUTPUT.value, *gin_files):
+        files.check(path or "")
     if gin_files:
-        config.load(gin_files, flags.GIN_PARAM.value)
+        experiment = Experiment.from_gin(gin_files, GIN_PARAM.value)
     else:
-        config.load_saved(flags.MODEL_DIR.value, flags.GIN_PARAM.value)
-    task = _task(model_dir)
-    return config.call("train", model_dir=model_dir, data_dir=flags.DATA_DIR.value, task=task)
+        experiment = Experiment.from_run(model_dir, GIN_PARAM.value)
+    return _do(experiment, model_dir)
 
 
-def _task(model_dir: str) -> Callable[[Run], int]:
-    """What the flags ask to be done with the run."""
-    from trainer import export, generation, tasks, training
+def _do(experiment: Experiment, model_dir: str) -> int:
+    from trainer.distributed import multihost
 
-    if flags.DRY_RUN.value:
-        return tasks.print_plan
-    if flags.MODE.value == "evaluate":
-        return tasks.evaluate
-    if flags.MODE.value == "generate":
-        output = flags.OUTPUT.value or f"{model_dir}/generated.png"
-        wishes: dict[str, Any] = {name: flag.value for name, flag in flags.SAMPLES.items()}
-        return functools.partial(generation.generate, output=output, **wishes)
-    if flags.MODE.value == "export":
-        return functools.partial(export.export, output=flags.OUTPUT.value or f"{model_dir}/export")
-    return functools.partial(training.run_training, profile=flags.PROFILE.value)
+    run = experiment.build(model_dir, data_dir=DATA_DIR.value)
+    with multihost.explain_lost_peer(run.trainer.strategy):
+        if DRY_RUN.value:
+            from trainer.runs.plan import print_plan
+
+            print_plan(run)
+            return 0
+        if MODE.value == "train":
+            return run.train(profile=PROFILE.value)
+        run.restore()
+        _use(run)
+        return 0
+
+
+def _use(run: Run) -> None:
+    """Does what --mode says with a run that is restored."""
+    if MODE.value == "evaluate":
+        run.evaluate()
+    elif MODE.value == "export":
+        run.export(OUTPUT.value or f"{run.model_dir}/export")
+    else:
+        run.generate(
+            OUTPUT.value or f"{run.model_dir}/generated.png",
+            show=SHOW.value,
+            num=NUM.value,
+            seed=SEED.value,
+            labels=LABEL.value,
+            truncation=TRUNCATION.value,
+        )
 
 
 def run() -> None:
-    """The console script `gan-trainer`."""
-    app.run(main)
+    """The command: `python -m trainer.main`, or `gan-trainer`."""
+    command_line.run(
+        _run,
+        doc=_DOC,
+        groups=_GROUPS,
+        # Ctrl-C before training, or again while it saves.
+        interrupted="Stopped at once. What was saved stays; the same command resumes.",
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import subprocess
 import cluster
 from absl import app, flags
 
-from trainer import processes
+from trainer.distributed.cluster import tf_config
 from trainer.errors import LOST_PEER
 
 NAME = flags.DEFINE_string("name", "", "What the Job and its Service are called.")
@@ -135,7 +135,7 @@ def _pod(arguments: list[str]) -> dict[str, object]:
 def _environment() -> list[dict[str, object]]:
     """TF_CONFIG, into which Kubernetes itself puts the index of the pod."""
     addresses = [f"{NAME.value}-{i}.{NAME.value}:{_PORT}" for i in range(WORKERS.value)]
-    config = processes.tf_config(addresses, "$(INDEX)")
+    config = tf_config(addresses, "$(INDEX)")
     annotation = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
     return [
         {"name": "INDEX", "valueFrom": {"fieldRef": {"fieldPath": annotation}}},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cluster
 
-from trainer import processes
+from trainer.distributed.cluster import tf_config
 
 _GUARD = Path(__file__).with_name("guard.sh")
 _GUARD_SECONDS = 40  # somewhat more than it gives to the trainer
@@ -53,7 +53,7 @@ def train(
     arguments = [*arguments, *([cluster.MULTI_WORKER] if several else [])]
     commands = []
     for index in range(len(addresses)):
-        environment = {"TF_CONFIG": processes.tf_config(addresses, index)} if several else {}
+        environment = {"TF_CONFIG": tf_config(addresses, index)} if several else {}
         commands.append(connect(index, guarded(python, arguments, environment, directory)))
     return supervise(commands)
 

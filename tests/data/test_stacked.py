@@ -5,15 +5,15 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests_support import write_mnist
+from support.runs import write_mnist
 
 from trainer.data import archives as idx
 from trainer.data import tfds_source
+from trainer.data.batches import normalise
 from trainer.data.dataset import Examples
-from trainer.data.pipeline import normalise
 from trainer.data.stacked import stack, stacked_mnist
 from trainer.errors import TrainerError
-from trainer.features.channels import per_channel
+from trainer.evaluation.features.channels import per_channel
 
 NUM_TRAIN, NUM_TEST = 40, 30
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from test_kernels import compare_in_bfloat16, derivatives, normal
 
-from trainer import kernels
+from trainer.kernels import selection
 from trainer.kernels.activation import leaky_relu, takes
 from trainer.models import layers
 
@@ -24,7 +24,7 @@ def test_it_is_the_plain_operations_with_derivatives_of_second_order():
 def test_what_fused_activation_takes():
     values = tf.zeros([2, 3], tf.bfloat16)
     assert not takes(values, layers.leaky_relu())
-    with kernels.using(["fused_activation"]):
+    with selection.using(["fused_activation"]):
         assert takes(values, layers.leaky_relu())
         assert not takes(values, keras.activations.tanh)
         assert not takes(tf.zeros([2, 3]), layers.leaky_relu())

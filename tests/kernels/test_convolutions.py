@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from test_kernels import compare, normal
 
-from trainer import kernels
+from trainer.kernels import selection
 from trainer.kernels.convolutions import conv2d, conv2d_transpose, takes
 from trainer.models import layers
 
@@ -36,7 +36,7 @@ def test_matmul_convolutions(channels, extent, stride, height, width):
 def test_what_matmul_convolutions_takes():
     image = normal(2, 6, 6, 1)
     assert not takes(1, image, (2, 2))
-    with kernels.using(["matmul_convolutions"]):
+    with selection.using(["matmul_convolutions"]):
         assert takes(1, image, (2, 2))
         assert not takes(1, image, (1, 1))
         assert not takes(8, image, (2, 2))
@@ -54,7 +54,7 @@ def test_gradients_in_less_than_float64(build, dtype):
     layer = build(1 if build is layers.Conv2DTranspose else 8, 5, strides=2, dtype=dtype)
     images = tf.cast(normal(2, 8, 8, 8 if build is layers.Conv2DTranspose else 1), tf.float32)
     expected = gradients(layer, images)
-    with kernels.using(["matmul_convolutions"]):
+    with selection.using(["matmul_convolutions"]):
         ours = gradients(layer, images)
     for a, b in zip(ours, expected, strict=True):
         tolerance = 1e-5 if dtype == "float32" else 0.02
@@ -67,6 +67,6 @@ def test_layers_use_them(build):
     images = tf.cast(normal(2, 8, 8, 8 if build is layers.Conv2DTranspose else 1), tf.float32)
     expected = layer(images)
     layer.bias.assign(layer.bias + 0.5)
-    with kernels.using(["matmul_convolutions"]):
+    with selection.using(["matmul_convolutions"]):
         moved = layer(images)
     np.testing.assert_allclose(np.arctanh(moved), np.arctanh(expected) + 0.5, rtol=1e-4, atol=1e-5)

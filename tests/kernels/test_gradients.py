@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from test_kernels import compare_in_bfloat16, normal
 
-from trainer import kernels
+from trainer.kernels import selection
 from trainer.kernels.gradients import conv2d_transpose, takes
 from trainer.models import layers
 
@@ -44,7 +44,7 @@ def test_the_gradients_are_the_plain_operations(extent, strides, height, width):
 def test_what_dilated_gradients_takes():
     inputs = tf.zeros([2, 3, 3, 8], tf.bfloat16)
     assert not takes(inputs, (2, 2))
-    with kernels.using(["dilated_gradients"]):
+    with selection.using(["dilated_gradients"]):
         assert takes(inputs, (2, 2))
         assert not takes(inputs, (1, 1))
         assert not takes(tf.zeros([2, 3, 3, 8]), (2, 2))

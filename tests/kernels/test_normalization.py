@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from test_gan import make_trainer
 
-from trainer import kernels
+from trainer.kernels import selection
 from trainer.kernels.normalization import normalize, takes
 from trainer.models import layers
 
@@ -67,7 +67,7 @@ def test_it_is_keras_normalisation_of_the_global_batch(
     def replica_step():
         context = tf.distribute.get_replica_context()
         mine = tf.cast(share_of(inputs), layer.compute_dtype)
-        with kernels.using(["fused_normalization"]):
+        with selection.using(["fused_normalization"]):
             *local, gamma, beta = results(layer, mine, share_of(cotangents), training)
         return *local, *context.all_reduce(tf.distribute.ReduceOp.SUM, [gamma, beta])
 
@@ -108,7 +108,7 @@ def test_what_is_left_to_keras():
     one = tf.ones([CHANNELS])
     inputs = tf.constant(values(0), tf.float32)
     assert not takes(inputs)
-    with kernels.using(["fused_normalization"]):
+    with selection.using(["fused_normalization"]):
         assert takes(inputs)
         assert not takes(tf.cast(inputs, tf.float64))
         assert takes(tf.reshape(inputs, [-1, CHANNELS]))
@@ -134,7 +134,7 @@ def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):
     gan = make_trainer(
         make_strategy(1), discriminator=discriminator, kernels=["fused_normalization"]
     )
-    judge = tf.function(lambda: gan._players.judge(tf.zeros([8, 28, 28, 1]), None).logits)
+    judge = tf.function(lambda: gan._networks.discriminate(tf.zeros([8, 28, 28, 1]), None).logits)
     assert not any("FusedBatchNorm" in name for name in operations(judge))
 
 

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import random
+from trainer import rng
 from trainer.errors import TrainerError
-from trainer.models import article, chatgpt, conditional, layers, residual
+from trainer.models import chatgpt, conditional, dcgan, layers, residual
 
 SHAPE = (28, 28, 1)
 
 # constructor -> parameters, and the output shape of each layer, counted by hand from the tutorial
 GENERATORS = {
-    article.generator: (
+    dcgan.generator: (
         452_801,
         [(6272,), (7, 7, 128), (7, 7, 128), (14, 14, 64), (14, 14, 64), (28, 28, 1)],
     ),
-    article.norm_first_generator: (
+    dcgan.norm_first_generator: (
         452_801,
         [(6272,), (7, 7, 128), (7, 7, 128), *[(14, 14, 64)] * 3, (28, 28, 1)],
     ),
-    article.upsampling_generator: (
+    dcgan.upsampling_generator: (
         319_872 + 512 + (9 * 128 * 64 + 64) + 256 + (9 * 64 + 1),
         [
             (6272,),
@@ -40,7 +40,7 @@ GENERATORS = {
     ),
 }
 DISCRIMINATORS = {
-    article.discriminator: (
+    dcgan.discriminator: (
         41_729,
         [(14, 14, 64), (14, 14, 64), (7, 7, 64), (7, 7, 64), (3136,), (1,)],
     ),
@@ -60,7 +60,7 @@ def _check(model, parameters, shapes):
 def test_generator(build):
     model = build(latent_dim=50, image_shape=SHAPE)
     _check(model, *GENERATORS[build])
-    latents = random.normal(random.example_keys(0, "test", 0, tf.range(5)), [50])
+    latents = rng.normal(rng.example_keys(0, "test", 0, tf.range(5)), [50])
     for training in (False, True):
         images = model(latents, training=training).numpy()
         assert images.shape == (5, 28, 28, 1)
@@ -72,9 +72,9 @@ def test_generator(build):
 def test_discriminator(build):
     model = build(image_shape=SHAPE)
     _check(model, *DISCRIMINATORS[build])
-    keys = random.example_keys(0, "test", 0, tf.range(5))
-    images = tf.reshape(random.uniform(keys, [784]) * 2 - 1, [5, 28, 28, 1])
-    with random.key_scope(keys):
+    keys = rng.example_keys(0, "test", 0, tf.range(5))
+    images = tf.reshape(rng.uniform(keys, [784]) * 2 - 1, [5, 28, 28, 1])
+    with rng.key_scope(keys):
         assert model(images, training=True).shape == (5, 1)
     assert model(images, training=False).shape == (5, 1)
     assert model.layers[-1].activation is keras.activations.linear  # logits, not probabilities
@@ -95,7 +95,7 @@ def test_leaky_relu_has_slope_one_fifth(build):
 
 
 def test_the_articles_dropout_rates():
-    model = article.discriminator(image_shape=SHAPE)
+    model = dcgan.discriminator(image_shape=SHAPE)
     assert [y.rate for y in model.layers if isinstance(y, layers.Dropout)] == [0.4, 0.4]
 
 
@@ -128,7 +128,7 @@ SIZES = [(28, 28, 1), (32, 32, 3)]
 @pytest.mark.parametrize("build", CONDITIONAL_GENERATORS)
 def test_a_conditional_generator_knows_its_label(build, shape):
     model = build(latent_dim=50, image_shape=shape, num_classes=3)
-    latents = random.normal(random.example_keys(0, "test", 0, tf.zeros([6], tf.int32)), [50])
+    latents = rng.normal(rng.example_keys(0, "test", 0, tf.zeros([6], tf.int32)), [50])
     for scale in (v for v in model.trainable_variables if "embedding" in v.path):
         scale.assign_add(tf.random.stateless_normal(scale.shape, [0, 0]))
     images = model([latents, tf.constant([0, 1, 2, 0, 1, 2])], training=False).numpy()
@@ -141,8 +141,8 @@ def test_a_conditional_generator_knows_its_label(build, shape):
 @pytest.mark.parametrize("build", CONDITIONAL_DISCRIMINATORS)
 def test_a_conditional_discriminator(build, shape):
     model = build(image_shape=shape, num_classes=3)
-    keys = random.example_keys(0, "test", 0, tf.zeros([6], tf.int32))
-    images = tf.reshape(random.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])
+    keys = rng.example_keys(0, "test", 0, tf.zeros([6], tf.int32))
+    images = tf.reshape(rng.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])
     if build is conditional.auxiliary_discriminator:
         logits, class_logits = model(images, training=False)
         assert (logits.shape, class_logits.shape) == ((6, 1), (6, 3))
@@ -162,7 +162,7 @@ def test_the_residual_pair(depth, shape):
     )
     blocks = [y for y in generator.layers if isinstance(y, keras.layers.Add)]
     assert len(blocks) == 2 * depth - 1
-    keys = random.example_keys(0, "test", 0, tf.range(4))
-    images = generator(random.normal(keys, [50]), training=True)
+    keys = rng.example_keys(0, "test", 0, tf.range(4))
+    images = generator(rng.normal(keys, [50]), training=True)
     assert images.shape == (4, *shape) and np.abs(images).max() <= 1
     assert discriminator(images, training=True).shape == (4, 1)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import random
+from trainer import rng
 from trainer.errors import TrainerError
 from trainer.models import layers
-from trainer.models.checks import check_replica_invariant
+from trainer.models.validation import check_replica_invariant
 
-KEYS = random.example_keys(0, "test", 0, tf.range(200))
+KEYS = rng.example_keys(0, "test", 0, tf.range(200))
 
 
 def test_dropout_zeroes_and_scales():
     ones = tf.ones([200, 9, 9, 3])
-    with random.key_scope(KEYS):
+    with rng.key_scope(KEYS):
         y = layers.Dropout(0.4)(ones, training=True).numpy()
     kept = y[y != 0]
     np.testing.assert_allclose(kept, 1 / 0.6, rtol=1e-4)
@@ -32,9 +32,9 @@ def test_dropout_does_nothing_in_inference_mode():
 
 def test_dropout_behind_a_leaky_relu():
     x = tf.random.stateless_normal([200, 50], [0, 0])
-    with random.key_scope(KEYS):
+    with rng.key_scope(KEYS):
         expected = layers.Dropout(0.4)(tf.nn.leaky_relu(x, 0.2), training=True)
-    with random.key_scope(KEYS):
+    with rng.key_scope(KEYS):
         y = layers.Dropout(0.4, negative_slope=0.2)(x, training=True)
     np.testing.assert_allclose(y, expected, rtol=1e-6)
     y = layers.Dropout(0.4, negative_slope=0.2)(x, training=False)
@@ -44,7 +44,7 @@ def test_dropout_behind_a_leaky_relu():
 def test_two_layers_draw_different_masks():
     ones = tf.ones([200, 50])
     model = keras.Sequential([layers.Dropout(0.5), layers.Dropout(0.5)])
-    with random.key_scope(KEYS):
+    with rng.key_scope(KEYS):
         kept = np.mean(model(ones, training=True).numpy() != 0)
     assert abs(kept - 0.25) < 0.03
 
@@ -63,7 +63,7 @@ def test_dropout_survives_saving(tmp_path):
 
 def test_dropout_may_be_for_sampling_too():
     ones = tf.ones([200, 9, 9, 3])
-    with random.key_scope(KEYS):
+    with rng.key_scope(KEYS):
         y = layers.Dropout(0.5, always=True)(ones, training=False).numpy()
     assert abs((y == 0).mean() - 0.5) < 0.01
 

@@ -18,7 +18,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from packaging.utils import canonicalize_name
-from tests_support import checkpoint, environment
+from support.runs import checkpoint, environment
 
 NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab.ipynb"
 SMALL = "train.steps_per_loop=5; train.sample_every=10; Evaluator.num_samples=100"

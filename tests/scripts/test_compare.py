@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests_support import environment
+from support.runs import environment
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -87,7 +87,7 @@ def test_a_mistaken_rival_is_refused_before_any_training(tmp_path, rival, messag
 
 def test_a_rival_s_modules_are_found_where_the_command_is_given(tmp_path, monkeypatch):
     """Which the trainer's own line shows, that comes after all configs were read."""
-    (tmp_path / "my_loss.py").write_text("from trainer.losses import hinge as loss\n")
+    (tmp_path / "my_loss.py").write_text("from trainer.gan.losses import hinge as loss\n")
     (tmp_path / "my_loss.gin").write_text(
         "from __gin__ import dynamic_registration\n"
         "import my_loss\n"

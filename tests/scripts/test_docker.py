@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests_support import checkpoint, environment
+from support.runs import checkpoint, environment
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "scripts" / "docker" / "Dockerfile"

@@ -25,11 +25,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from tests_support import SMALL, environment, make_card
+from support.runs import SMALL, environment, make_card
 
-from trainer import config, training
+from trainer import config
 from trainer.errors import TrainerError
-from trainer.explore import server
+from trainer.tools.explorer import server
+from trainer.training import train
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "explore.py"
 HOST = "127.0.0.1"
@@ -42,7 +43,7 @@ def trained(model_dir, *overlays):
 
     def task(run):
         made.append(run)
-        return training.run_training(run)
+        return train.run_training(run)
 
     config.load(["digits.gin", "hardware/one_device.gin", *overlays], SETTINGS)
     assert config.call("train", model_dir=str(model_dir), task=task) == 0

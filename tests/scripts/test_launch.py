@@ -16,7 +16,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import tensorflow as tf
-from tests_support import tf_config
+from support.runs import tf_config
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "scripts" / "launch"

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import network
 import numpy as np
 import pytest
-from tests_support import assert_same, checkpoint, command, environment, run, tf_config
+from support import network
+from support.runs import assert_same, checkpoint, command, environment, run, tf_config
 
 from trainer.errors import LOST_PEER
 

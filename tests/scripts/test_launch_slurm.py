@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests_support import environment
+from support.runs import environment
 
-from trainer.processes import free_ports
+from trainer.distributed.cluster import free_ports
 
 pytestmark = pytest.mark.slow
 

@@ -50,11 +50,11 @@ def test_a_config_of_another_module_is_found(script, tmp_path):
     path.write_text(
         "from __gin__ import dynamic_registration\nfrom trainer import schedules\n"
         "from trainer.models import article\n"
-        "article.discriminator.dropout = @rate/schedules.cosine()\n"
+        "article.discriminator.dropout = @rate/schedules.Cosine()\n"
     )
     assert script["named"](path) == {
-        "trainer.models.article.discriminator",
-        "trainer.schedules.cosine",
+        "trainer.models.dcgan.discriminator",
+        "trainer.gan.schedules.Cosine",
     }
     path.write_text("# One sentence,\n# on two lines. Another one.\n#\n#   a command\n")
     assert script["first_sentence"](path) == "One sentence, on two lines."

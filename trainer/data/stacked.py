@@ -14,7 +14,7 @@ from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
 
 CHANNELS = 3
-_FIRST_KEY = 1 << 32  # beyond the epochs of pipeline.BatchOrder, whose keys are (seed, epoch)
+_FIRST_KEY = 1 << 32  # beyond the epochs of pipeline.BatchSampler, whose keys are (seed, epoch)
 
 
 def stacked_mnist(
@@ -69,7 +69,7 @@ def stack(digits: Examples, count: int, keys: list[tuple[int, int]]) -> Examples
 
 def _order(num_digits: int, count: int, key: tuple[int, int]) -> np.ndarray:
     """int [count]: one permutation of range(num_digits) after another."""
-    # Sorted words of a bit generator, as in pipeline.BatchOrder: NumPy may not change them.
+    # Sorted words of a bit generator, as in pipeline.BatchSampler: NumPy may not change them.
     generator = np.random.Philox(key=key)
     passes = -(-count // num_digits)
     orders = [np.argsort(generator.random_raw(num_digits), kind="stable") for _ in range(passes)]

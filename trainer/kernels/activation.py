@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer.kernels import in_use_on, unwatched, wide
+from trainer.kernels.selection import in_use_on, unwatched, wide
 
 
 def takes(values: tf.Tensor, activation: object) -> bool:

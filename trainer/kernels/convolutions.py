@@ -6,7 +6,7 @@ import math
 
 import tensorflow as tf
 
-from trainer.kernels import in_use_on, unwatched, wide
+from trainer.kernels.selection import in_use_on, unwatched, wide
 
 FEW = 4
 """Most channels of what is computed here: an image's, not a feature map's."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer import random
-from trainer.kernels import in_use, unwatched, wide
+from trainer import rng
+from trainer.kernels.selection import in_use, unwatched, wide
 
 
 def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: float) -> tf.Tensor:
@@ -13,7 +13,7 @@ def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: flo
 
     Args:
       inputs: Any floating dtype.
-      keys: uint32 [B, 3] of `trainer.random`.
+      keys: uint32 [B, 3] of `trainer.rng`.
       threshold: An element is dropped with probability threshold / 2**16.
       negative_slope: Of the LeakyReLU, more than 0; 1 for none.
     """
@@ -21,7 +21,7 @@ def drop(inputs: tf.Tensor, keys: tf.Tensor, threshold: int, negative_slope: flo
     if not in_use("fused_dropout"):
         if negative_slope != 1:
             inputs = tf.nn.leaky_relu(inputs, negative_slope)
-        keep = random.keep_mask(keys, inputs.shape[1:], threshold)
+        keep = rng.keep_mask(keys, inputs.shape[1:], threshold)
         return tf.where(keep, inputs * tf.constant(scale, inputs.dtype), 0)
 
     @tf.custom_gradient
@@ -38,7 +38,7 @@ def _dropped(inputs, keys, threshold, negative_slope, scale) -> tf.Tensor:
     values = wide(inputs)
     high, low = _scales(negative_slope, scale, values.dtype)
     kept = tf.abs(values) * tf.where(values > 0, high, -low)
-    keep = random.keep_mask(keys, inputs.shape[1:], threshold)
+    keep = rng.keep_mask(keys, inputs.shape[1:], threshold)
     return tf.cast(tf.where(keep, kept, 0), inputs.dtype)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.kernels import in_use_on
+from trainer.kernels.selection import in_use_on
 
 
 def takes(inputs: tf.Tensor) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from trainer.models import article, layers
-from trainer.models.article import Shape
+from trainer.models import dcgan, layers
+from trainer.models.dcgan import Shape
 
 EMBEDDING = 10
 """Numbers that a label becomes: few, as ganhacks advises (hack 16)."""
@@ -45,7 +45,7 @@ def embedding_generator(*, latent_dim: int, image_shape: Shape, num_classes: int
     latents, labels = keras.Input([latent_dim], name="latents"), _labels()
     embedded = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
     x = keras.layers.Concatenate()([latents, embedded])
-    x = _apply(article.generator_layers(image_shape), x)
+    x = _apply(dcgan.generator_layers(image_shape), x)
     return keras.Model([latents, labels], x, name="generator")
 
 
@@ -67,7 +67,7 @@ def embedding_discriminator(
     x = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
     x = keras.layers.Reshape((height, width, 1))(layers.Dense(height * width)(x))
     x = keras.layers.Concatenate()([images, x])
-    x = _apply([*article.feature_layers(dropout=dropout), layers.Dense(1)], x)
+    x = _apply([*dcgan.feature_layers(dropout=dropout), layers.Dense(1)], x)
     return keras.Model([images, labels], x, name="discriminator")
 
 
@@ -85,7 +85,7 @@ def projection_discriminator(
       dropout: Rate of both dropout layers, in [0, 1).
     """
     images, labels = keras.Input(image_shape, name="images"), _labels()
-    x = _apply(article.feature_layers(dropout=dropout), images)
+    x = _apply(dcgan.feature_layers(dropout=dropout), images)
     logits = layers.project(x, labels, num_classes)
     return keras.Model([images, labels], logits, name="discriminator")
 
@@ -103,6 +103,6 @@ def auxiliary_discriminator(
       dropout: Rate of both dropout layers, in [0, 1).
     """
     images = keras.Input(image_shape, name="images")
-    x = _apply(article.feature_layers(dropout=dropout), images)
+    x = _apply(dcgan.feature_layers(dropout=dropout), images)
     outputs = [layers.Dense(1)(x), layers.Dense(num_classes)(x)]
     return keras.Model(images, outputs, name="discriminator")

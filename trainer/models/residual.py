@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 
 from trainer.models import layers
-from trainer.models.article import Shape
+from trainer.models.dcgan import Shape
 
 
 def generator(

@@ -1,6 +1,6 @@
 """Layers whose training behaviour does not depend on the number of replicas.
 
-What they compute is Keras's or the literature's; `trainer.kernels` has faster ways to compute some.
+What they compute is Keras's or the literature's; `trainer.kernels.selection` has faster ways to compute some.
 """
 
 from __future__ import annotations

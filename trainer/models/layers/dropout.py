@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer import random
+from trainer import rng
 from trainer.kernels import dropout
 
 
@@ -15,7 +15,7 @@ class Dropout(keras.layers.Layer):
 
     In training mode it zeroes each element with probability `rate`, rounded to a multiple of
     2**-16, and scales the others to keep the expectation. Its random numbers come from the
-    enclosing `trainer.random.key_scope`. In inference mode it only applies the LeakyReLU, if any.
+    enclosing `trainer.rng.key_scope`. In inference mode it only applies the LeakyReLU, if any.
 
     Args:
       rate: 0 <= rate < 1.
@@ -39,7 +39,7 @@ class Dropout(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         threshold = round(self.rate * 2**16)
         if (training or self.always) and threshold:
-            keys = random.next_keys(self.name)
+            keys = rng.next_keys(self.name)
             return dropout.drop(inputs, keys, threshold, self.negative_slope)
         return inputs if self.negative_slope == 1 else tf.nn.leaky_relu(inputs, self.negative_slope)
 

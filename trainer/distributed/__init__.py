@@ -1,0 +1,1 @@
+"""Strategies, processes and how they talk to each other."""

@@ -1,0 +1,231 @@
+"""Where to train: one function a tf.distribute strategy, chosen by a `hardware/*.gin` overlay.
+
+A strategy is made before anything else touches TensorFlow's devices, so each of these functions
+is called once, first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from absl import logging
+
+from trainer import files
+from trainer.errors import NO_PEER, LostPeerError, TrainerError
+
+
+def auto() -> tf.distribute.Strategy:
+    """The default: the TPU if this machine has one, else all its GPUs, else the CPU."""
+    if _tpu_expected():
+        try:
+            return tpu(name=os.environ.get("TPU_NAME") or "local")
+        except TrainerError as error:
+            logging.warning("%s; looking for GPUs instead", error)
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(gpus) > 1:
+        return mirrored()
+    return one_device()
+
+
+def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
+    """One device.
+
+    Args:
+      device: Such as "GPU:1"; None for the first GPU or, where there is none, the CPU.
+    """
+    if device is None:
+        device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
+    known = [d.name.removeprefix("/physical_device:") for d in tf.config.list_physical_devices()]
+    if device not in known:
+        raise TrainerError(
+            f"one_device.device='{device}' is not on this machine; choose from {', '.join(known)}"
+        )
+    return tf.distribute.OneDeviceStrategy(device)
+
+
+def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
+    """All GPUs of this machine or, for development, its CPU cut into devices.
+
+    Args:
+      virtual_cpus: How many devices the CPU makes, at least 1; None for the GPUs.
+    """
+    if virtual_cpus is None:
+        if not tf.config.list_physical_devices("GPU"):
+            raise TrainerError(
+                "strategy.mirrored found no GPU; use hardware/one_device.gin, or try replicas on "
+                'the CPU with --gin_param="mirrored.virtual_cpus=4"'
+            )
+        return tf.distribute.MirroredStrategy()
+    if virtual_cpus < 1:
+        raise TrainerError(f"mirrored.virtual_cpus={virtual_cpus} must be at least 1")
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * virtual_cpus,
+    )
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(virtual_cpus)])
+
+
+def multi_worker(
+    *,
+    cluster_resolver: Callable[[], tf.distribute.cluster_resolver.ClusterResolver] | None = None,
+    peer_timeout: float = 300.0,
+) -> tf.distribute.Strategy:
+    """All devices of all the processes of a cluster.
+
+    Args:
+      cluster_resolver: Makes the resolver that knows the cluster, such as Slurm's; by default the
+        environment variable TF_CONFIG names it, as Kubernetes' operators and Vertex AI set it.
+      peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
+        them the process says so and ends with code 14, `errors.NO_PEER`.
+    """
+    try:
+        resolver = (cluster_resolver or _tf_config)()
+        cluster = resolver.cluster_spec().as_dict()
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise TrainerError(
+            "strategy.multi_worker needs a cluster: TF_CONFIG in the environment of every process, "
+            'such as \'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}\', or hardware/slurm.gin within a Slurm job '
+            f"({type(error).__name__}: {error})"
+        ) from error
+    message = (
+        f"error: not all of {json.dumps(cluster)} appeared within "
+        f"multi_worker.peer_timeout={peer_timeout:g} seconds: start the same command on every one "
+        "of them, and check that they reach each other"
+    )
+    try:
+        with _ended_after(peer_timeout, message):
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except tf.errors.OpError as error:
+        raise LostPeerError(
+            f"{resolver.task_type} {resolver.task_id} cannot join {json.dumps(cluster)} "
+            f"({error.message.splitlines()[0][:200]}): if its port is taken, end what listens "
+            "there, such as an earlier run; then start the same command again"
+        ) from error
+
+
+def _tf_config() -> tf.distribute.cluster_resolver.ClusterResolver:
+    config = json.loads(os.environ["TF_CONFIG"])
+    cluster, task = config["cluster"], config["task"]
+    if others := {*cluster, task["type"]} - {"chief", "worker"}:
+        raise ValueError(f"{', '.join(sorted(others))}: only chief and worker take part")
+    cluster[task["type"]][task["index"]]  # Vertex AI's may be a chief alone
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
+def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterResolver:
+    """The cluster of the Slurm job step that this process belongs to, one worker a task.
+
+    Args:
+      port_base: Port of the first task of each node; the others follow.
+    """
+    make = tf.distribute.cluster_resolver.SlurmClusterResolver
+    if shutil.which("nvidia-smi"):
+        return make(port_base=port_base)  # and each task sees its own GPUs
+    # It counts tasks by their GPUs, and asks nvidia-smi how many there are: name enough of them.
+    return make(port_base=port_base, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False)
+
+
+# Outside this process, which TensorFlow does not leave while it waits for peers, not even for
+# another thread or a signal handler in Python. The end of standard input says that the wait or this
+# process is over.
+_WATCHDOG = """
+import os, select, signal, sys
+if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
+    print(sys.argv[2], file=sys.stderr, flush=True)
+    os.kill(os.getppid(), signal.SIGALRM)
+"""
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float, message: str) -> Iterator[None]:
+    """Ends this process with `message` and NO_PEER if the block takes longer than `seconds`."""
+    # A handler in C, since without one a signal is lost on a container's first process. SIGALRM's
+    # number, which it is called with, is the exit code.
+    libc = ctypes.CDLL(None)
+    libc.signal(NO_PEER, libc._exit)
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    watchdog = subprocess.Popen(
+        [sys.executable, "-I", "-c", _WATCHDOG, str(seconds), message], stdin=subprocess.PIPE
+    )
+    try:
+        yield
+    finally:
+        watchdog.communicate()  # closes its standard input
+        signal.signal(signal.SIGINT, on_interrupt)
+        signal.signal(NO_PEER, signal.SIG_DFL)
+
+
+_NO_TPU = {
+    True: "run on a TPU VM or a Colab TPU runtime with `pip install 'gan-trainer[tpu]'`, where no "
+    "other process holds the TPU, or choose hardware/auto.gin",
+    False: "run on a Google Cloud VM in the TPU's zone with `pip install google-api-python-client "
+    "oauth2client` and an account that may see it, give its address as "
+    "tpu.name='grpc://HOST:8470', or run on the TPU's own VM with tpu.name='local'",
+}
+"""What to do if no TPU answers, by whether it is this machine's."""
+
+
+def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strategy:
+    """All cores of a TPU.
+
+    Args:
+      name: "local" on a TPU VM or in Colab; else the name of a Cloud TPU, or its grpc:// address.
+      timeout: Seconds to wait for it; TensorFlow alone waits for ever for an address that does not
+        answer. After them the process ends as `multi_worker` says of `peer_timeout`.
+
+    Raises:
+      TrainerError: if no TPU answers, with TensorFlow's reason and the remedy.
+    """
+    remedy = _NO_TPU[name == "local"]
+    message = f"error: tpu.name='{name}' did not answer within tpu.timeout={timeout:g} seconds"
+    try:
+        with _ended_after(timeout, f"{message}: {remedy}"):
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+            tf.config.experimental_connect_to_cluster(resolver)
+            tf.tpu.experimental.initialize_tpu_system(resolver)
+    except Exception as error:  # of TensorFlow, urllib, oauth2client or googleapiclient
+        reason = files.first_line(error)[:120]
+        raise TrainerError(
+            f"no TPU answers to tpu.name='{name}' ({type(error).__name__}: {reason}): {remedy}"
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def check_model_dir(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver | None, model_dir: str
+) -> None:
+    """Refuses a local model_dir where a TPU on another machine would write the checkpoints.
+
+    Raises:
+      TrainerError: naming the TPU's address.
+    """
+    if isinstance(resolver, tf.distribute.cluster_resolver.TPUClusterResolver):
+        address = resolver.master()  # "" for this machine's
+        if address and "://" not in model_dir:
+            raise TrainerError(
+                f"--model_dir={model_dir} is on this machine, but the TPU at {address} writes the "
+                "checkpoints from its own: choose --model_dir=gs://BUCKET/PATH"
+            )
+
+
+def _tpu_expected() -> bool:
+    # Asking TensorFlow itself costs seconds and, on a CPU build, an error. Colab's TPU runtimes and
+    # Google Kubernetes Engine's TPU nodes set the second of these variables.
+    if os.environ.get("TPU_NAME") or os.environ.get("TPU_ACCELERATOR_TYPE"):
+        return True
+    try:
+        importlib.metadata.distribution("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

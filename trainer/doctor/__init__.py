@@ -1,0 +1,1 @@
+"""Checks a run's health while it trains."""

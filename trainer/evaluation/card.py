@@ -1,0 +1,168 @@
+"""The evaluation card: what is measured of a set of samples, and how it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.errors import TrainerError
+from trainer.evaluation.metrics import classes
+from trainer.evaluation.metrics.frechet import frechet_distance
+from trainer.evaluation.metrics.intervals import Estimate
+from trainer.evaluation.metrics.kernel import kernel_distance
+from trainer.evaluation.metrics.manifold import manifold
+
+FILE_NAME = "evaluation.json"
+
+
+class View(NamedTuple):
+    """What evaluation sees of a set of images."""
+
+    images: np.ndarray
+    """uint8 [N, H, W, C]."""
+    features: np.ndarray
+    """float32 [N, D]."""
+    logits: np.ndarray
+    """float32 [N, K]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One line of the card."""
+
+    value: float
+    real: float
+    """What real images read in the samples' place."""
+    low: float | None = None
+    """Of the 95 % confidence interval, where there is one."""
+    high: float | None = None
+
+
+TITLES = {
+    "fid": ("FID", "↓"),
+    "kid": ("KID", "↓"),
+    "classifier_score": ("Classifier score", "↑"),
+    "precision": ("Precision", "↑"),
+    "recall": ("Recall", "↑"),
+    "density": ("Density", "↑"),
+    "coverage": ("Coverage", "↑"),
+    "confident": (f"Share of confidence {classes.CONFIDENT} or more", "↑"),
+    "modes": ("Classes generated", "↑"),
+    "class_kl": ("Reverse KL of the class histogram", "↓"),
+    "nearest_train": ("Distance to nearest training image, median", "≈"),
+    "memorised": ("Share nearer to training than 99 % of test images", "≈"),
+}
+"""Every metric of a card, in the order to show them: its title, and how to read it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """The content of evaluation.json."""
+
+    dataset: str
+    step: int
+    images_seen: int
+    """Training images, repeated ones counted again."""
+    weights: str
+    """Which of the generator's: "raw", or the moving average ("EMA ...")."""
+    seed: int
+    num_samples: int
+    num_test: int
+    extractor: str
+    extractor_sha256: str
+    extractor_accuracy: float | None
+    """On the test split, in [0, 1]; None where its classes are not the dataset's."""
+    metrics: dict[str, Metric]
+    class_counts: list[int]
+    class_counts_real: list[int]
+    confidence_counts: list[int]
+    """Twenty bins of the most probable class's probability, from 0 to 1."""
+    confidence_counts_real: list[int]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+
+    @classmethod
+    def load(cls, model_dir: str) -> Card | None:
+        """The card in `model_dir`; None if there is none.
+
+        Raises:
+          TrainerError: if the file there is not that of a card.
+        """
+        path = f"{model_dir}/{FILE_NAME}"
+        if not tf.io.gfile.exists(path):
+            return None
+        with tf.io.gfile.GFile(path) as file:
+            text = file.read()
+        try:
+            fields = json.loads(text)
+            metrics = {name: Metric(**fields["metrics"][name]) for name in TITLES}
+            return cls(**{**fields, "metrics": metrics})
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrainerError(
+                f"{path} is not an evaluation card ({error}); evaluate again with "
+                f"--mode=evaluate --model_dir={model_dir}"
+            ) from error
+
+    def table(self) -> str:
+        """The metrics as lines of text."""
+        lines = [f"{'':52} {'samples':>10} {'95 % interval':>20} {'real':>10}"]
+        for name, metric in self.metrics.items():
+            interval = ""
+            if metric.low is not None and metric.high is not None:
+                interval = f"{number(metric.low)} to {number(metric.high)}"
+            shown = f"{number(metric.value):>10} {interval:>20} {number(metric.real):>10}"
+            lines.append(f"{TITLES[name][0]:52} {shown}")
+        lines.append(
+            f"{self.num_samples:,} samples against {self.num_test:,} test images, {self.weights} "
+            f"weights, features {self.extractor} (sha256 {self.extractor_sha256[:12]}...)"
+        )
+        return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def measure(fake: View, real: View) -> dict[str, Estimate | float]:
+    """The metrics of `fake` against `real`, those of closeness to training images aside."""
+    counts = classes.histogram(fake.logits)
+    return {
+        "fid": frechet_distance(real.features, fake.features),
+        "kid": kernel_distance(real.features, fake.features),
+        "classifier_score": classes.classifier_score(fake.logits),
+        **manifold(real.features, fake.features)._asdict(),
+        "confident": float((classes.confidence(fake.logits) >= classes.CONFIDENT).mean()),
+        "modes": float(classes.modes(counts)),
+        "class_kl": classes.divergence(counts, classes.histogram(real.logits)),
+    }
+
+
+def closeness(distances: np.ndarray, of_test: np.ndarray) -> dict[str, float]:
+    """The metrics of closeness to training images, from [N] and [M] distances to the nearest."""
+    return {
+        "nearest_train": float(np.median(distances)),
+        "memorised": float((distances < np.quantile(of_test, 0.01)).mean()),
+    }
+
+
+def as_metrics(
+    values: dict[str, Estimate | float], real: dict[str, Estimate | float]
+) -> dict[str, Metric]:
+    """Joins what samples and real images read."""
+    metrics = {}
+    for name in TITLES:
+        value, low, high = _parts(values[name])
+        metrics[name] = Metric(value, _parts(real[name])[0], low, high)
+    return metrics
+
+
+def _parts(value: Estimate | float) -> tuple[float, float | None, float | None]:
+    if isinstance(value, Estimate):
+        return value.value, value.low, value.high
+    return value, None, None

@@ -1,0 +1,176 @@
+"""A small classifier of the dataset's own classes, whose last hidden layer gives the features.
+
+For MNIST and Fashion-MNIST its weights ship with the package (`scripts/train_classifier.py` made
+them); for any other dataset it is trained on first use, and kept in data_dir.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import logging
+
+from trainer import files
+from trainer.data.batches import normalise
+from trainer.data.dataset import Dataset, DatasetSpec, Examples
+from trainer.distributed import multihost
+from trainer.errors import TrainerError
+from trainer.evaluation.features.extractor import Extractor
+
+VERSION = "v1"
+SHIPPED = {
+    "mnist": "697a841d4c1bfc7b226891f4d37407aaf4c09cc76b3a61f42aea23bfaefbdc7e",
+    "fashion_mnist": "ba5a6dd88b42bc6bab15bb845e10aa2180988b6b93bb2d9896ef194062e99a67",
+}
+"""sha256 of the weights in the package, by dataset."""
+
+NUM_FEATURES = 128
+_WEIGHTS = Path(__file__).parent / "weights"
+_BATCH_SIZE = 128
+_SHIFT = 2  # pixels, of the augmentation
+
+Weights = dict[str, np.ndarray]
+
+
+def classifier(
+    *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
+) -> Extractor:
+    """The extractor for `dataset`, built in the scope of `strategy`.
+
+    Every process of a multi-worker strategy must call it; the chief's weights go to all.
+
+    Raises:
+      TrainerError: if weights on disk are not what they should be.
+    """
+    spec = dataset.spec
+    content = b""
+    if multihost.is_chief(strategy):
+        content = _shipped(spec.name) if spec.name in SHIPPED else _kept(dataset, data_dir)
+    content = multihost.from_chief(strategy)(content)
+    weights = unpack(content)
+    with strategy.scope():
+        model = build(spec)
+        for variable in model.weights:
+            variable.assign(weights[variable.path])
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{spec.name}-{VERSION}"
+    return Extractor(model, name, digest, float(weights["test_accuracy"]))
+
+
+def _shipped(name: str) -> bytes:
+    path = _WEIGHTS / f"{name}-{VERSION}.npz"
+    content = path.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != SHIPPED[name]:
+        raise TrainerError(
+            f"{path} is damaged (sha256 {found[:12]}... where {SHIPPED[name][:12]}... was "
+            "expected): install the package again"
+        )
+    return content
+
+
+def _kept(dataset: Dataset, data_dir: str | None) -> bytes:
+    """The weights in data_dir; trained and put there first if need be."""
+    train = dataset.load("train")
+    # Another dataset may come under the same name, so the data itself is part of the file's.
+    data = hashlib.sha256(train.images.tobytes() + train.labels.tobytes()).hexdigest()[:12]
+    directory = f"{data_dir or tfds.core.constants.DATA_DIR}/features"
+    path = f"{directory}/{dataset.spec.name}-{data}-{VERSION}.npz"
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            content = file.read()
+        try:
+            unpack(content)
+        except Exception as error:  # whatever zipfile and NumPy find
+            raise TrainerError(
+                f"{path} is damaged ({error}): remove it, and it is trained again"
+            ) from error
+        return content
+    logging.info("training a classifier of %s for its features, once", dataset.spec.name)
+    content = pack(fit(dataset.spec, train, dataset.load("test")))
+    tf.io.gfile.makedirs(directory)
+    files.write_file(path, content)
+    logging.info("kept in %s", path)
+    return content
+
+
+def build(spec: DatasetSpec) -> keras.Model:
+    """Images [B, H, W, C] in [-1, 1] -> (features [B, 128], logits [B, num_classes]), untrained."""
+    images = keras.Input(spec.image_shape, dtype="float32")
+    x = images
+    for i, (filters, strides) in enumerate(((32, 1), (32, 2), (64, 1), (64, 2), (NUM_FEATURES, 1))):
+        x = keras.layers.Conv2D(
+            filters,
+            3,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            dtype="float32",
+            name=f"conv_{i}",
+        )(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name=f"norm_{i}")(x)
+        x = keras.layers.ReLU(dtype="float32")(x)
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    x = keras.layers.Dropout(0.3, dtype="float32")(features)
+    logits = keras.layers.Dense(spec.num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(images, (features, logits), name="classifier")
+
+
+def fit(spec: DatasetSpec, train: Examples, test: Examples, verbose: int = 0) -> Weights:
+    """Trains a classifier: twelve epochs of shifted images, or 300 steps if that is more.
+
+    Returns:
+      The weights by path, and "test_accuracy".
+    """
+    keras.utils.set_random_seed(0)
+    steps_per_epoch = len(train.images) // _BATCH_SIZE
+    epochs = max(12, -(-300 // steps_per_epoch))
+    model = build(spec)
+    learner = keras.Model(model.inputs, model.outputs[1])
+    learner.compile(
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(
+                0.0, epochs * steps_per_epoch, warmup_target=2e-3, warmup_steps=100
+            )
+        ),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    batches = (
+        tf.data.Dataset.from_tensor_slices(tuple(train))
+        .shuffle(len(train.images), seed=0)
+        .map(_shifted, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(_BATCH_SIZE, drop_remainder=True)
+        .prefetch(2)
+    )
+    learner.fit(batches, epochs=epochs, shuffle=False, verbose=verbose)
+    _, accuracy = learner.evaluate(
+        normalise(test.images).numpy(), test.labels, batch_size=500, verbose=0
+    )
+    weights = {variable.path: variable.numpy() for variable in model.weights}
+    return weights | {"test_accuracy": np.float32(accuracy)}
+
+
+def _shifted(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Moves an image by up to _SHIFT pixels, over its edge pixels' own values."""
+    margins = [[_SHIFT, _SHIFT], [_SHIFT, _SHIFT], [0, 0]]
+    wide = tf.pad(image, margins, "SYMMETRIC")
+    return normalise(tf.image.random_crop(wide, image.shape)), label
+
+
+def pack(weights: Weights) -> bytes:
+    """Weights -> the content of an .npz file, the same for the same weights."""
+    file = io.BytesIO()
+    np.savez(file, **weights)  # type: ignore[arg-type]  # none is called allow_pickle
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Weights:
+    """The inverse of `pack`; reads arrays of numbers and nothing else."""
+    with np.load(io.BytesIO(content)) as file:
+        return dict(file)

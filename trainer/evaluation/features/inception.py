@@ -1,0 +1,58 @@
+"""Keras's InceptionV3 of ImageNet, the network of the papers' FID; for datasets in colour.
+
+Its figures are not those of papers: they use a port of another InceptionV3, trained otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import keras
+import tensorflow as tf
+
+from trainer.data.dataset import Dataset
+from trainer.errors import TrainerError
+from trainer.evaluation.features.extractor import Extractor
+
+_SIZE = 299
+
+
+def inception(
+    *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
+) -> Extractor:
+    """2,048 features and the logits of ImageNet's 1,000 classes; images are enlarged to 299x299.
+
+    Args:
+      dataset: Gives the image shape.
+      data_dir: Not used: Keras keeps the weights (96 MB) in its own directory, ~/.keras.
+      strategy: In whose scope it is built.
+
+    Raises:
+      TrainerError: if the weights are not there and cannot be downloaded.
+    """
+    del data_dir
+    with strategy.scope():
+        try:
+            network = keras.applications.InceptionV3(weights="imagenet", classifier_activation=None)
+        except Exception as error:  # Keras raises a plain Exception where a download fails
+            reason = str(error).strip().splitlines()[0][:200]
+            raise TrainerError(
+                f"InceptionV3's weights are not in ~/.keras/models and cannot be downloaded "
+                f"({reason}): run once on a connected machine and copy that directory, or leave "
+                "Evaluator.features at its default"
+            ) from error
+        model = build(network, dataset.spec.image_shape)
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(variable.numpy().tobytes())
+    return Extractor(model, "inception-v3-keras", digest.hexdigest(), accuracy=None)
+
+
+def build(network: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Images [B, H, W, 1 or 3] in [-1, 1] -> (features [B, 2048], logits [B, 1000])."""
+    images = keras.Input(image_shape, dtype="float32")
+    x = keras.layers.Resizing(_SIZE, _SIZE, dtype="float32")(images)
+    if image_shape[-1] == 1:
+        x = keras.layers.Concatenate(dtype="float32")([x, x, x])
+    heads = keras.Model(network.inputs, (network.get_layer("avg_pool").output, network.output))
+    return keras.Model(images, heads(x), name="inception")

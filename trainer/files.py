@@ -1,0 +1,125 @@
+"""Paths that may be remote (gs://): whether they can be used, and files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import IO
+
+import requests
+
+from trainer.errors import TrainerError
+
+_GCS = "https://storage.googleapis.com"
+_PROBE_SECONDS = 10
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path has a scheme, such as gs://."""
+    return "://" in path
+
+
+def is_file(path: str) -> bool:
+    """Whether a local or gs:// file exists; for a local one TensorFlow is not imported."""
+    return is_remote_file(path) if is_remote(path) else os.path.isfile(path)
+
+
+def is_remote_file(path: str) -> bool:
+    """Whether `path` is remote, and a file there."""
+    if not is_remote(path):
+        return False
+    import tensorflow as tf
+
+    return tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
+
+
+def open_remote(path: str) -> IO[str]:
+    """Opens a gs:// file for reading.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
+    import tensorflow as tf
+
+    return tf.io.gfile.GFile(path)
+
+
+def read_text(path: str) -> str:
+    """The content of a local or gs:// text file."""
+    if is_remote(path):
+        with open_remote(path) as remote:
+            return remote.read()
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def write_file(path: str, content: str | bytes) -> None:
+    """Writes to a local or gs:// path, whole or not at all."""
+    import tensorflow as tf
+
+    partial = f"{path}.partial"
+    with tf.io.gfile.GFile(partial, "w" if isinstance(content, str) else "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(partial, path, overwrite=True)
+
+
+def check(path: str) -> None:
+    """Looks at a remote path before anything depends on it; a local one passes unseen.
+
+    TensorFlow alone tries for minutes to reach a host that does not answer, and for ever to make a
+    directory in a bucket that does not exist.
+
+    Raises:
+      TrainerError: if its scheme is unknown, its host does not answer, its bucket does not exist,
+        or the credentials do not open it.
+    """
+    if not is_remote(path):
+        return
+    import tensorflow as tf
+
+    scheme, _, rest = path.partition("://")
+    known = [f"{name}://" for name in tf.io.gfile.get_registered_schemes() if name]
+    if f"{scheme}://" not in known:
+        raise TrainerError(
+            f"{path} cannot be used: TensorFlow knows no {scheme}:// here; choose a local path or "
+            f"one of {', '.join(known)}"
+        )
+    if scheme == "gs":
+        _check_bucket(path, f"gs://{rest.partition('/')[0]}")
+
+
+def _check_bucket(path: str, bucket: str) -> None:
+    import tensorflow as tf
+
+    try:
+        with contextlib.suppress(requests.exceptions.SSLError):  # it did answer
+            requests.head(_GCS, timeout=_PROBE_SECONDS)
+        if tf.io.gfile.exists(path) or tf.io.gfile.exists(bucket):
+            return
+    except requests.exceptions.RequestException as error:
+        raise TrainerError(
+            f"{path} cannot be reached: {_GCS} does not answer ({type(error).__name__}); connect "
+            "this machine, set HTTPS_PROXY, or choose a local path"
+        ) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise TrainerError(
+            f"{path} is refused by Google Cloud Storage ({first_line(error)}): log in with "
+            "`gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS, for an "
+            "account that may read and write objects and get the bucket (roles Storage Object User "
+            "and Storage Legacy Bucket Reader)"
+        ) from error
+    except tf.errors.OpError as error:
+        raise TrainerError(
+            f"{path} cannot be used ({first_line(error)}); choose another path, or a local one"
+        ) from error
+    raise TrainerError(
+        f"{path} cannot be used: there is no bucket {bucket}; create it with `gcloud storage "
+        f"buckets create {bucket}`, or choose another"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that says what happened, after where it did."""
+    where = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((x for x in lines if x and not x.startswith(where)), "no reason given")[:300]

@@ -1,0 +1,161 @@
+"""What the discriminator sees in an image's place: augmentations and noise, real and fake alike.
+
+An augmentation is called within strategy.run, on images [B, H, W, C], inside a
+`trainer.rng.key_scope` of B keys: every example has its own random numbers, whichever replica
+holds it. Gradients pass through it to the generator (Zhao et al., "Differentiable Augmentation for
+Data-Efficient GAN Training", 2020; Karras et al., "Training Generative Adversarial Networks with
+Limited Data", 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from trainer import rng
+from trainer.errors import TrainerError
+from trainer.gan import schedules
+from trainer.gan.schedules import Value
+
+TRANSFORMATIONS = ("color", "translation", "cutout")
+"""DiffAugment's, in its order."""
+
+
+class Augmentation:
+    """Does nothing: the interface, and what an augmentation without state has in common."""
+
+    variables: Sequence[tf.Variable] = ()
+    """State, for the checkpoint; the same on every replica."""
+
+    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Images [B, H, W, C] at int64 scalar `step` -> as many of the same shape."""
+        return images
+
+    def observe(self, real_sign: Callable[[], tf.Tensor], batch_size: int) -> None:
+        """After the discriminator's step: the mean sign of the global batch's real logits."""
+
+
+class InstanceNoise(Augmentation):
+    """Gaussian noise on images (Sønderby et al., 2017; Arjovsky and Bottou, 2017; hack 13).
+
+    Args:
+      deviation: Standard deviation, where images span [-1, 1]; a schedule lets it decay.
+    """
+
+    def __init__(self, *, deviation: Value = 0.1) -> None:
+        self._deviation = deviation
+
+    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        keys = rng.next_keys("instance noise")
+        noise = rng.normal(keys, images.shape[1:], images.dtype)
+        return images + schedules.at(self._deviation, step, images.dtype) * noise
+
+
+class DiffAugment(Augmentation):
+    """DiffAugment's transformations of every image (Zhao et al., 2020, section 3.2).
+
+    Args:
+      transformations: Some of TRANSFORMATIONS: brightness, saturation and contrast; a shift by up
+        to an eighth of a side, over zeros; and a square of half a side, cut out.
+
+    Raises:
+      TrainerError: for another name.
+    """
+
+    def __init__(self, *, transformations: Sequence[str] = TRANSFORMATIONS) -> None:
+        self._functions = _functions(transformations)
+
+    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        for function in self._functions:
+            images = function(images)
+        return images
+
+
+class AdaptiveAugment(Augmentation):
+    """DiffAugment's transformations, each with a probability that overfitting decides (ADA).
+
+    The probability starts at 0. It rises while the mean sign of the discriminator's logits of real
+    images exceeds `target`, and falls otherwise, by 1 in `adjustment` images (Karras et al., 2020,
+    section 3.1 and appendix C). The paper's own transformations are others: these are shared with
+    DiffAugment, compile for TPUs, and do not mirror digits.
+
+    Args:
+      transformations: As of DiffAugment.
+      target: Of the mean sign, in (-1, 1).
+      adjustment: In images.
+    """
+
+    def __init__(
+        self,
+        *,
+        transformations: Sequence[str] = TRANSFORMATIONS,
+        target: float = 0.6,
+        adjustment: int = 500_000,
+    ) -> None:
+        self._functions = _functions(transformations)
+        self._target = target
+        self._adjustment = adjustment
+        self.probability = keras.Variable(0.0, trainable=False, dtype="float32")
+        self.variables = (self.probability.value,)
+
+    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        for function in self._functions:
+            draw = rng.uniform(rng.next_keys("whether to augment"), [1, 1, 1])
+            images = tf.where(draw < self.probability.value, function(images), images)
+        return images
+
+    def observe(self, real_sign: Callable[[], tf.Tensor], batch_size: int) -> None:
+        move = tf.sign(tf.cast(real_sign(), tf.float32) - self._target)
+        probability = self.probability.value + move * batch_size / self._adjustment
+        self.probability.assign(tf.clip_by_value(probability, 0.0, 1.0))
+
+
+def _color(images: tf.Tensor) -> tf.Tensor:
+    """Brightness by up to a half, saturation by up to 2, contrast from a half to one and a half."""
+    draws = rng.uniform(rng.next_keys("color"), [3, 1, 1, 1], images.dtype)
+    brightness, saturation, contrast = draws[:, 0], draws[:, 1], draws[:, 2]
+    images += brightness - 0.5
+    if images.shape[-1] > 1:
+        grey = tf.reduce_mean(images, axis=-1, keepdims=True)
+        images = grey + (images - grey) * saturation * 2
+    mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
+    return mean + (images - mean) * (contrast + 0.5)
+
+
+def _translation(images: tf.Tensor) -> tf.Tensor:
+    _, height, width, _ = images.shape
+    draws = rng.uniform(rng.next_keys("translation"), [2])
+    for axis, (side, product) in enumerate(((height, "bji,biwc->bjwc"), (width, "bji,bhic->bhjc"))):
+        reach = side // 8
+        shift = tf.cast(tf.floor(draws[:, axis] * (2 * reach + 1)), tf.int32) - reach
+        # A product with shifted unit vectors: it compiles for a TPU, and so do its gradients.
+        source = tf.range(side)[tf.newaxis] - shift[:, tf.newaxis]
+        images = tf.einsum(product, tf.one_hot(source, side, dtype=images.dtype), images)
+    return images
+
+
+def _cutout(images: tf.Tensor) -> tf.Tensor:
+    draws = rng.uniform(rng.next_keys("cutout"), [2])
+    inside = tf.ones([], tf.bool)
+    for axis, side in enumerate(images.shape[1:3]):
+        size = side // 2
+        # The square's centre lies anywhere in the image.
+        first = tf.cast(tf.floor(draws[:, axis] * (side + 1 - size % 2)), tf.int32) - size // 2
+        places = tf.range(side)[tf.newaxis] - first[:, tf.newaxis]
+        shape = [-1, side, 1, 1] if axis == 0 else [-1, 1, side, 1]
+        inside = tf.logical_and(inside, tf.reshape((places >= 0) & (places < size), shape))
+    return tf.where(inside, tf.zeros([], images.dtype), images)
+
+
+_FUNCTIONS = {"color": _color, "translation": _translation, "cutout": _cutout}
+
+
+def _functions(names: Sequence[str]) -> list[Callable[[tf.Tensor], tf.Tensor]]:
+    """The transformations of these names, in DiffAugment's order."""
+    for name in names:
+        if name not in TRANSFORMATIONS:
+            known = ", ".join(TRANSFORMATIONS)
+            raise TrainerError(f"augmentation '{name}' is not known; choose from {known}")
+    return [_FUNCTIONS[name] for name in TRANSFORMATIONS if name in names]

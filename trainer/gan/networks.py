@@ -1,0 +1,184 @@
+"""The generator and the discriminator: their settings, construction and how they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from trainer import rng
+from trainer.gan import ema, optimizers
+from trainer.kernels import selection
+from trainer.models.validation import check_constructor, check_models
+from trainer.settings import Settings, function, integer, one_of
+
+PRECISIONS = ("float32", "mixed_bfloat16", "float64")
+"""Keras's dtype policies, without those of float16, whose gradients need scaling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(Settings):
+    """What the two networks are, and what they compute in."""
+
+    generator: Callable[..., keras.Model] = function()
+    """Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images [B, H, W, C] in
+    [-1, 1]; it takes num_classes too, and the model labels, if `conditional`."""
+    discriminator: Callable[..., keras.Model] = function()
+    """Constructor, (image_shape) -> model of images to logits [B, 1]; it takes num_classes too if
+    `conditional`."""
+    conditional: bool = False
+    """Whether the networks use labels."""
+    latent_dim: int = integer(50, at_least=1)
+    """Size Z of a latent vector."""
+    generator_optimizer: Callable[[], keras.optimizers.Optimizer] = function(optimizers.adam)
+    """Constructor of a Keras optimizer."""
+    discriminator_optimizer: Callable[[], keras.optimizers.Optimizer] = function(optimizers.adam)
+    """Constructor of a Keras optimizer."""
+    precision: str = one_of("float32", PRECISIONS)
+    """Dtype policy of both networks: "float32", "float64", or "mixed_bfloat16", which computes in
+    bfloat16 over float32 weights."""
+    kernels: Sequence[str] | None = None
+    """Faster kernels to use, from `trainer.kernels.selection.KERNELS`; None for the default of the
+    devices, [] for none."""
+
+
+class DiscriminatorOutput(NamedTuple):
+    """What the discriminator returns for a batch of images."""
+
+    logits: tf.Tensor
+    """[B, 1], positive for "real"."""
+    class_logits: tf.Tensor | None
+    """[B, K] from an auxiliary classifier; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Both models, the average of the generator, and their optimizers."""
+
+    generator: keras.Model
+    """Latents [B, Z], and labels int32 [B] if conditional -> images [B, H, W, C]."""
+    discriminator: keras.Model
+    """Images, and labels if it takes them -> logits, and class logits if it classifies."""
+    generator_ema: keras.Model
+    """The moving average of the generator, which samples come from; the generator itself if there
+    is no average."""
+    generator_optimizer: keras.optimizers.Optimizer
+    discriminator_optimizer: keras.optimizers.Optimizer
+    build_generator: Callable[[], keras.Model]
+    """Builds another generator of the same architecture."""
+    latent_dim: int
+    dtype: str
+    """Dtype of everything that the methods return, and of the weights."""
+    kernels: Sequence[str]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks use labels."""
+        return len(self.generator.inputs) == 2
+
+    def draw_latents(self, keys: tf.Tensor) -> tf.Tensor:
+        """Keys uint32 [B, 3] -> [B, Z], standard normal."""
+        return rng.normal(keys, [self.latent_dim], self.dtype)
+
+    def generate(
+        self, model: keras.Model, latents: tf.Tensor, labels: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """Images [B, H, W, C] of `generator`, or of another model of its architecture."""
+        inputs = latents if labels is None else [latents, labels]
+        with selection.using(self.kernels):
+            return tf.cast(model(inputs, training=training), self.dtype)
+
+    def discriminate(
+        self, images: tf.Tensor, labels: tf.Tensor | None, training: bool = True
+    ) -> DiscriminatorOutput:
+        """The discriminator's output for images [B, H, W, C], and labels int32 [B] if it takes any.
+
+        In inference mode it drops nothing out and changes no state.
+        """
+        inputs = [images, labels] if len(self.discriminator.inputs) == 2 else images
+        # A penalty differentiates the discriminator's gradient once more.
+        with selection.using(selection.twice_differentiable(self.kernels)):
+            outputs = self.discriminator(inputs, training=training)
+        if len(self.discriminator.outputs) == 2:
+            logits, class_logits = outputs
+            return DiscriminatorOutput(
+                tf.cast(logits, self.dtype), tf.cast(class_logits, self.dtype)
+            )
+        return DiscriminatorOutput(tf.cast(outputs, self.dtype), None)
+
+
+def build(
+    config: NetworkConfig,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    averaged: bool,
+    kernels: Sequence[str],
+) -> Networks:
+    """Builds both networks; call it within the scope of their strategy.
+
+    Args:
+      config: The networks' settings.
+      image_shape: (H, W, C).
+      num_classes: Number of classes; None if unconditional.
+      averaged: Whether to keep a moving average of the generator.
+      kernels: The chosen kernels, as `trainer.kernels.selection.choose` returns them.
+
+    Raises:
+      TrainerError: if the models do not fit each other or the images.
+    """
+    conditional = num_classes is not None
+    check_constructor(config.generator, ("latent_dim", "image_shape"), conditional)
+    check_constructor(config.discriminator, ("image_shape",), conditional)
+    given: dict[str, Any] = {"image_shape": image_shape}
+    if conditional:
+        given["num_classes"] = num_classes
+    build_generator = functools.partial(config.generator, latent_dim=config.latent_dim, **given)
+    with _dtype_policy(config.precision) as dtype:
+        generator, discriminator = build_generator(), config.discriminator(**given)
+        check_models(generator, discriminator, image_shape, conditional=conditional)
+        generator_optimizer, discriminator_optimizer = (
+            optimizers.for_reduced_gradients(make(), model.trainable_variables)
+            for make, model in (
+                (config.generator_optimizer, generator),
+                (config.discriminator_optimizer, discriminator),
+            )
+        )
+        generator_ema = build_generator() if averaged else generator
+    if averaged:
+        ema.start(generator_ema, generator)
+    return Networks(
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=generator_ema,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+        build_generator=_with_policy(build_generator, config.precision),
+        latent_dim=config.latent_dim,
+        dtype=dtype,
+        kernels=kernels,
+    )
+
+
+def _with_policy(make: Callable[[], keras.Model], precision: str) -> Callable[[], keras.Model]:
+    def build_with_policy() -> keras.Model:
+        with _dtype_policy(precision):
+            return make()
+
+    return build_with_policy
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[str]:
+    """Models built within it compute by Keras's dtype policy `name`; yields their weights' dtype."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield keras.config.dtype_policy().variable_dtype
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,1 @@
+"""Images from a trained generator, and the generator as files for other programs."""

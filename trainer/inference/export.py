@@ -1,0 +1,173 @@
+"""--mode=export: the generator on its own, in the formats that other programs read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from trainer import config, files
+from trainer.data.batches import denormalise
+from trainer.errors import TrainerError
+from trainer.evaluation.card import FILE_NAME as CARD_NAME
+from trainer.evaluation.card import Card
+from trainer.inference.formats import FORMATS, Format
+from trainer.inference.portable import plain
+from trainer.models.layers import Dropout
+from trainer.reporting.card_page import TEMPLATES, rows
+from trainer.reporting.tensorboard import image_grid, write_png
+from trainer.runs.run import Run
+
+TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "bfloat16": 0.1}
+"""How far, in [-1, 1], an exported generator's pixel may be from the trainer's, by what the run
+computes in. The exports compute in float32."""
+
+_COUNT = 64  # samples that are compared
+
+
+def export(run: Run, *, output: str) -> None:
+    """Writes the newest checkpoint's generator to a directory, with a model card.
+
+    The weights are those that evaluation and samples use: the average, if the run has one, and the
+    moving statistics of batch normalisation. Each file is read again by its format's own runtime,
+    and compared with the trainer, before anything is written to `output`.
+
+    Args:
+      run: With a checkpoint.
+      output: The directory, local or gs://; files of an earlier export are replaced.
+
+    Raises:
+      TrainerError: if there is no checkpoint, the generator draws random numbers, or a format's
+        images are not the trainer's.
+    """
+    run.restore()
+    trainer = run.trainer
+    latents = trainer.inference.latents(_COUNT).numpy()
+    images = trainer.inference.sample(latents)
+    if not run.is_chief:
+        return
+    inputs = [latents.astype(np.float32)]
+    if (labels := trainer.inference.labels(_COUNT)) is not None:
+        inputs.append(labels)
+    with tempfile.TemporaryDirectory() as scratch:
+        distances = _write_formats(run, Path(scratch), inputs, images)
+        Path(scratch, config.FILE_NAME).write_text(run.config_text, encoding="utf-8")
+        write_png(f"{scratch}/samples.png", image_grid(denormalise(images)))
+        card = Card.load(run.model_dir)
+        if card:
+            Path(scratch, CARD_NAME).write_text(card.to_json(), encoding="utf-8")
+        Path(scratch, "README.md").write_text(_model_card(run, card, distances), encoding="utf-8")
+        _copy(Path(scratch), output)
+    for name, distance in distances.items():
+        print(f"{name:20} {distance:.1e} from the trainer's own images at most")
+    print(f"The generator of step {run.step}, and its card README.md: {output}")
+
+
+def _write_formats(
+    run: Run, directory: Path, inputs: list[np.ndarray], images: np.ndarray
+) -> dict[str, float]:
+    """Writes each format whose libraries are installed; returns the distances by file."""
+    noisy = [
+        x.name
+        for x in run.trainer.networks.generator_ema.layers
+        if isinstance(x, Dropout) and x.always
+    ]
+    if noisy:
+        raise TrainerError(
+            f"the generator drops out when sampling ({noisy[0]}; hack 17), and exported formats "
+            "hold no such noise; train one without, or use --mode=generate"
+        )
+    model = plain(run.trainer.networks.generator_ema)
+    bound = TOLERANCE[run.trainer.networks.generator_ema.compute_dtype]
+    distances = {}
+    for kind in FORMATS:
+        path = str(directory / kind.file)
+        if kind.missing:
+            names = ", ".join(kind.missing)
+            _left_out(kind, f"not installed: {names}; pip install 'gan-trainer[export]'")
+            continue
+        logging.info("writing %s", kind.file)
+        try:
+            kind.write(model, path)
+            made = kind.load(path)(inputs)
+        except Exception as error:  # converters raise of every kind; the other formats stay
+            _left_out(kind, f"its converter refuses this generator ({files.first_line(error)})")
+            _remove(path)
+            continue
+        distance = float(np.abs(made - images).max())
+        if not distance <= bound:
+            raise TrainerError(
+                f"{kind.file} makes images that are {distance:.1e} from the trainer's, where "
+                f"{bound:g} is allowed; nothing was written"
+            )
+        distances[kind.file] = distance
+    return distances
+
+
+def _left_out(kind: Format, reason: str) -> None:
+    logging.warning("%s is left out: %s", kind.file, reason)
+
+
+def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str:
+    """README.md, in Markdown."""
+    trainer = run.trainer
+    return TEMPLATES.get_template("model_card.md").render(
+        name=run.spec.name,
+        image_shape=run.spec.image_shape,
+        latent_dim=trainer.config.latent_dim,
+        num_classes=trainer.inference.num_classes,
+        parameters=trainer.networks.generator_ema.count_params(),
+        step=run.step,
+        images_seen=run.step * trainer.batch_sampler.batch_size,
+        num_examples=trainer.batch_sampler.num_examples,
+        weights=trainer.sampled_weights,
+        version=importlib.metadata.version("gan-trainer"),
+        revision=_revision(),
+        card=card,
+        rows=rows(card) if card else [],
+        distances=distances,
+    )
+
+
+def _revision() -> str | None:
+    """The commit of the checkout that this package is run from; None where it is none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        # Else it is some other repository, that this package was installed within.
+        git("ls-files", "--error-unmatch", __file__)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _remove(path: str) -> None:
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    elif tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)
+
+
+def _copy(directory: Path, output: str) -> None:
+    """Copies files to a local or gs:// directory; the card, which vouches for the others, last.
+
+    Formats of an earlier export there go first.
+    """
+    for kind in FORMATS:
+        _remove(f"{output}/{kind.file}")
+    paths = sorted(
+        (path for path in directory.rglob("*") if path.is_file()),
+        key=lambda path: path.name == "README.md",
+    )
+    for path in paths:
+        target = f"{output}/{path.relative_to(directory)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        files.write_file(target, path.read_bytes())

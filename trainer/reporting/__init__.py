@@ -1,0 +1,1 @@
+"""TensorBoard events, image files, charts and pages."""

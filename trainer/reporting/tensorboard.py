@@ -1,0 +1,99 @@
+"""What there is to look at: TensorBoard scalars, image grids and text, and grids as PNG files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
+
+from trainer import files
+
+_MARGIN = 2
+_MOST_TIME_FLUSHING = 0.05
+
+
+def image_grid(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, C] -> one uint8 [rows, columns, C] picture, as square as N allows."""
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cell = (height + _MARGIN, width + _MARGIN)
+    grid = np.full((rows * cell[0] + _MARGIN, columns * cell[1] + _MARGIN, channels), 64, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * cell[0] + _MARGIN, i % columns * cell[1] + _MARGIN
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def as_image(picture: np.ndarray) -> Image.Image:
+    """uint8 [H, W, 1 or 3] -> Pillow's image."""
+    return Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+
+
+def write_png(path: str, picture: np.ndarray) -> None:
+    """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
+    files.write_file(path, tf.io.encode_png(picture).numpy())
+
+
+def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:
+    """The scalars in a directory's event files: tag -> (steps, values), by step."""
+    keep = {event_accumulator.TENSORS: 0, event_accumulator.IMAGES: 1}  # 0 is all of them
+    events = event_accumulator.EventAccumulator(model_dir, size_guidance=keep).Reload()
+    curves = {}
+    for tag in events.Tags()["tensors"]:
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
+            # A run that was killed and resumed may hold a step twice; the later one counts.
+            points = {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)}
+            curves[tag] = (sorted(points), [points[step] for step in sorted(points)])
+    return curves
+
+
+class EventWriter:
+    """TensorBoard event files in `model_dir`.
+
+    What was written is in the file at once on a local disk. An object store uploads the whole file
+    for each flush, so there a flush waits until flushing takes no more than a twentieth of the
+    time.
+    """
+
+    def __init__(self, model_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
+        # TensorFlow flushes too, when its queue is full or two minutes old.
+        self._writer = tf.summary.create_file_writer(model_dir, max_queue=1_000_000)
+        self._clock = clock
+        self._next_flush = clock()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._writer.set_as_default(step)  # as_default would flush each time
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+        self._flush_if_due()
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """`picture` is uint8 [H, W, C]."""
+        self._writer.set_as_default(step)
+        tf.summary.image(name, picture[np.newaxis])
+        self._flush_if_due()
+
+    def text(self, step: int, name: str, markdown: str) -> None:
+        self._writer.set_as_default(step)
+        tf.summary.text(name, markdown)
+        self._flush_if_due()
+
+    def flush(self) -> None:
+        """Puts all that was written into the file."""
+        started = self._clock()
+        self._writer.flush()
+        ended = self._clock()
+        self._next_flush = ended + (ended - started) / _MOST_TIME_FLUSHING
+
+    def _flush_if_due(self) -> None:
+        if self._clock() >= self._next_flush:
+            self.flush()
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,1 @@
+"""A run on disk: its parts, checkpoints, lock, compatibility and evaluation."""

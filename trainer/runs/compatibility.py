@@ -1,0 +1,75 @@
+"""What a run is of: the dataset and models that must not change when it is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from trainer import files
+from trainer.data.dataset import DatasetSpec
+from trainer.errors import TrainerError
+
+FILE_NAME = "compatibility.json"
+
+Facts = dict[str, str | int | float | bool | None]
+
+# Names that Keras numbers by order of creation, and bookkeeping that changes between releases.
+_NOT_COMPARED = {"name", "module", "registered_name", "build_config", "dtype", "trainable"}
+
+
+def describe(
+    spec: DatasetSpec, num_examples: int, latent_dim: int, averaged: bool, *models: keras.Model
+) -> Facts:
+    """A flat, JSON-ready description, one entry a fact, named as a user would name it."""
+    facts: Facts = {
+        "dataset": spec.name,
+        "dataset image shape": str(tuple(spec.image_shape)),
+        "dataset size": num_examples,
+        "train.latent_dim": latent_dim,
+        "choice of a moving average (train.ema_half_life > 0)": averaged,
+    }
+    for model in models:
+        facts[f"{model.name} layers"] = ", ".join(type(y).__name__ for y in model.layers)
+        for i, layer in enumerate(model.layers):
+            prefix = f"{model.name} layer {i} ({type(layer).__name__})"
+            facts.update({f"{prefix} {k}": v for k, v in _leaves(layer.get_config())})
+        for i, variable in enumerate(model.variables):
+            facts[f"{model.name} variable {i}"] = f"{variable.name}{tuple(variable.shape)}"
+    return facts
+
+
+def check(model_dir: str, facts: Facts) -> None:
+    """Compares `facts` with that of the run in `model_dir`; records it in a new one.
+
+    Raises:
+      TrainerError: naming the first difference.
+    """
+    path = f"{model_dir}/{FILE_NAME}"
+    if not tf.io.gfile.exists(path):
+        files.write_file(path, json.dumps(facts, indent=1))
+        return
+    with tf.io.gfile.GFile(path) as file:
+        saved = json.load(file)
+    # Only facts that both know: another Keras release may describe a layer in more words.
+    for fact, value in saved.items():
+        if fact in facts and facts[fact] != value:
+            raise TrainerError(
+                f"{model_dir} holds a run with another {fact}: {value} there, {facts[fact]} "
+                "now; choose another --model_dir, or resume without --gin_file to use the config "
+                "saved there"
+            )
+
+
+def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if key not in _NOT_COMPARED:
+                yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, list | tuple):
+        yield path, str(list(config))
+    else:
+        yield path, config

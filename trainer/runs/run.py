@@ -1,0 +1,115 @@
+"""A run: its parts, built and wired, its schedule and its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from trainer.data.dataset import DatasetSpec
+from trainer.distributed import multihost, strategy
+from trainer.doctor.doctor import Doctor
+from trainer.doctor.state import DoctorState
+from trainer.errors import TrainerError
+from trainer.evaluation.evaluator import Evaluator
+from trainer.gan.trainer import GanTrainer
+from trainer.runs import compatibility
+from trainer.runs.checkpoints import Checkpoints
+from trainer.settings import Plain, Settings, integer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Settings):
+    """How long a run trains, and what happens how often meanwhile."""
+
+    num_epochs: int = integer(30, at_least=1)
+    """Passes over the dataset, in whole batches."""
+    num_steps: int | None = integer(None, at_least=1)
+    """Steps to train; takes precedence over num_epochs."""
+    steps_per_loop: int = integer(50, at_least=1)
+    """Most steps in one call on the devices; progress is reported after each call."""
+    checkpoint_every: int = integer(1000, at_least=0)
+    """Steps between checkpoints; 0 for one at the end only."""
+    keep_checkpoints: int = integer(3, at_least=1)
+    """Number of checkpoints to keep."""
+    sample_every: int = integer(500, at_least=0)
+    """Steps between sample grids; 0 for one at the end only."""
+    num_samples: int = integer(64, at_least=1)
+    """Images in a sample grid."""
+    evaluate_every: int = integer(0, at_least=0)
+    """Steps between evaluations while training; 0 for none."""
+    rollbacks: int = integer(0, at_least=0)
+    """How often training may return to the doctor's last healthy check, with other random numbers,
+    after an alert or a loss or gradient that is not finite."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of one run, built and wired."""
+
+    trainer: GanTrainer
+    schedule: Schedule
+    spec: DatasetSpec
+    real_images: np.ndarray
+    """uint8 [up to num_samples, H, W, C], for the grid of real images."""
+    evaluator: Evaluator
+    doctor: Doctor | None
+    model_dir: str
+    config_text: str
+    """The config as gin text, which is saved in model_dir."""
+    settings: Mapping[str, Plain]
+    """All settings by name, as `trainer.settings.flatten` returns them."""
+    doctor_state: DoctorState = field(default_factory=DoctorState)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes to model_dir."""
+        return multihost.is_chief(self.trainer.strategy)
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+        return int(self.trainer.step.numpy())
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps at which training ends."""
+        steps_per_epoch = self.trainer.batch_sampler.steps_per_epoch
+        return self.schedule.num_steps or self.schedule.num_epochs * steps_per_epoch
+
+    def checkpoints(self, **more: object) -> Checkpoints:
+        """The checkpoints of the trainer's state, and of `more` that training resumes from."""
+        strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
+        items = self.trainer.checkpoint_items | more
+        keep = self.schedule.keep_checkpoints
+        return Checkpoints(items, self.model_dir, keep=keep, chief=self.is_chief)
+
+    def restore(self) -> None:
+        """Restores the newest checkpoint, for inference.
+
+        Raises:
+          TrainerError: if there is none.
+        """
+        if not self.checkpoints().restore():
+            raise TrainerError(
+                f"--model_dir={self.model_dir} holds no checkpoint; train first, or name "
+                "another run"
+            )
+
+    def healthy_checkpoint(self) -> Checkpoints:
+        """The checkpoint that a rollback returns to."""
+        items = self.trainer.checkpoint_items | {"doctor": self.doctor_state}
+        return Checkpoints(items, self.model_dir, keep=1, chief=self.is_chief, name="healthy")
+
+    def facts(self) -> compatibility.Facts:
+        """What must not change when the run is resumed."""
+        config = self.trainer.config
+        return compatibility.describe(
+            self.spec,
+            self.trainer.batch_sampler.num_examples,
+            config.latent_dim,
+            config.ema_half_life > 0,
+            self.trainer.generator,
+            self.trainer.discriminator,
+        )

@@ -1,0 +1,183 @@
+"""What every command shares: --help, misspelt flags, one line an error, exit codes, start-up."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import re
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+import trainer
+from trainer.errors import TrainerError, did_you_mean
+
+Groups = Mapping[str, Sequence[str]]
+"""Title of a group of flags -> their names, for --help."""
+
+_COLUMNS = 80
+_HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull"}
+_WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
+# What TensorFlow's libraries print while they are loaded, whatever TF_CPP_MIN_LOG_LEVEL says.
+_CHATTER = re.compile(
+    "oneDNN custom operations are on|To turn them off, set the environment variable|"
+    "All log messages before absl::InitializeLog|cpu_feature_guard|TensorRT|"
+    "To enable the following instructions|Could not find cuda drivers|computation_placer already"
+)
+
+
+def run(
+    work: Callable[[], int | None],
+    *,
+    doc: str,
+    interrupted: str,
+    groups: Groups | None = None,
+) -> NoReturn:
+    """Parses the flags, does a command's work, and ends the process.
+
+    Args:
+      work: Returns the exit code, where None is 0. A TrainerError becomes one line, and the exit
+        code that it names.
+      doc: What --help shows before the flags: usually the module's docstring.
+      interrupted: The line to print on Ctrl-C; the exit code is 130 then, as in a shell.
+      groups: The flags that --help shows; None for all that the script itself defines.
+    """
+
+    def main(argv: list[str]) -> int:
+        return exit_code(lambda: _work(argv, work), interrupted)
+
+    app.run(main, flags_parser=lambda argv: _parse(argv, doc, groups))
+    raise AssertionError("app.run does not return")
+
+
+def exit_code(work: Callable[[], int | None], interrupted: str) -> int:
+    """The exit code of `work`; errors and Ctrl-C are printed as one line on standard error."""
+    try:
+        return work() or 0
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+
+
+def _work(argv: list[str], work: Callable[[], int | None]) -> int | None:
+    if len(argv) > 1:
+        raise TrainerError(f"unexpected argument {argv[1]}; every setting has a --flag")
+    return work()
+
+
+def log_own_lines() -> None:
+    """Logs the trainer's own lines, and other libraries' warnings alone."""
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(
+        lambda record: record.levelno >= _WARNING or "trainer" in PurePath(record.pathname).parts
+    )
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages; its warnings are printed.
+
+    Raises:
+      TrainerError: if no flavour of TensorFlow is installed.
+    """
+    try:
+        with _without_chatter():
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "keras"):
+            raise
+        raise TrainerError(trainer.NO_TENSORFLOW) from error
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Holds back what is written to standard error, and prints it afterwards but for _CHATTER."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held, os.fdopen(terminal, "w") as real:
+        faulthandler.enable(real)  # a library that aborts is still heard of
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            faulthandler.disable()
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if not _CHATTER.search(line):
+                    print(line, file=sys.stderr)
+
+
+def _parse(argv: list[str], doc: str, groups: Groups | None) -> list[str]:
+    given = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    if _HELP & set(given):
+        print(help_text(doc, groups or {"Flags": _own_flags(argv[0])}))
+        sys.exit(0)
+    if "--version" in given:
+        print(f"gan-trainer {trainer.__version__}")
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        print(f"error: {_explain(error, groups, argv[0])}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _own_flags(program: str) -> list[str]:
+    return [flag.name for flag in flags.FLAGS.get_key_flags_for_module(program)]
+
+
+def _explain(error: flags.Error, groups: Groups | None, program: str) -> str:
+    """absl's message with the closest valid name, in one line."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        own = [n for names in groups.values() for n in names] if groups else _own_flags(program)
+        known = [f"--{name}" for name in own]
+        return f"unknown flag --{error.flagname}; {did_you_mean(f'--{error.flagname}', known)}"
+    match = re.match(r"flag --(\w+)=(.*): value should be one of <(.*)>", str(error))
+    if match:
+        choices = match[3].split("|")
+        return f"--{match[1]}={match[2]} is not known; {did_you_mean(match[2], choices)}"
+    return " ".join(str(error).split())
+
+
+def help_text(doc: str, groups: Groups) -> str:
+    """What --help prints, in 80 columns.
+
+    Args:
+      doc: Text to begin with.
+      groups: The flags, by the title of their group.
+    """
+    lines = [doc.strip()]
+    for title, names in groups.items():
+        lines += ["", f"{title}:"]
+        for name in names:
+            lines += _flag_lines(flags.FLAGS[name])
+    lines += ["", "Also: --help, --version."]
+    return "\n".join(lines)
+
+
+def _flag_lines(flag: flags.Flag) -> list[str]:
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}={_value_name(flag)}"
+    # absl adds a sentence about repetition to a list's help, and the choices to an enum's.
+    text = re.sub(r"^<[^>]*>: |;\s+repeat this option to specify a list of values$", "", flag.help)
+    if flag.default not in (None, [], False, 0):
+        text += f" Default: {flag.default_as_str}."
+    meaning = textwrap.wrap(text, _COLUMNS - 6, break_on_hyphens=False)
+    return [f"  {name}", *(f"      {line}" for line in meaning)]
+
+
+def _value_name(flag: flags.Flag) -> str:
+    kind = flag.flag_type()
+    if "enum" in kind:
+        return "|".join(getattr(flag.parser, "enum_values", []))
+    return "NUMBER" if "int" in kind or "float" in kind else "VALUE"

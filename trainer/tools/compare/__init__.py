@@ -1,0 +1,1 @@
+"""Several configs against each other, with several seeds."""

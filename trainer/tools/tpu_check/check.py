@@ -1,0 +1,183 @@
+"""Whether a TPU would train what the trainer trains, and how fast it may be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.dataset import Dataset, Examples
+from trainer.errors import TrainerError
+from trainer.experiment import Experiment
+from trainer.gan.trainer import METRICS, GanTrainer
+from trainer.tools.tpu_check import compiler
+from trainer.tools.tpu_check.chips import chip, roofline
+from trainer.tools.tpu_check.program import Program, lower
+
+BOUNDS = {"float64": (1e-12, 1e-9), "bfloat16": (0.25, 0.5)}
+"""Of `Distance`'s two numbers, by what the program computes in. One step of Adam from its start
+moves every weight by the learning rate, in a direction that rounding decides where the gradient is
+nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Between two updates of the same weights, relative to the trainer's own."""
+
+    slots: float
+    """Of the optimizers' slots: of the gradients, that is."""
+    weights: float
+    """Of what was added to the weights and statistics."""
+
+    def __str__(self) -> str:
+        return f"{self.slots:.0e} of the gradients, {self.weights:.0e} of the weights' update"
+
+
+def build(
+    experiment: Experiment,
+    strategy: tf.distribute.Strategy,
+    *,
+    data_dir: str | None = None,
+    precision: str | None = None,
+) -> GanTrainer:
+    """The trainer of an experiment, with `strategy` and `precision` in place of its own.
+
+    Images are random numbers where the dataset's size is known without reading it: nothing is
+    downloaded.
+    """
+
+    def stand_in(*, data_dir: str | None) -> Dataset:
+        source = experiment.dataset(data_dir=data_dir)
+        if source.spec.num_train is None:
+            return source
+        shape = (source.spec.num_train, *source.spec.image_shape)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        return Dataset(source.spec, lambda split: Examples(images, np.zeros(len(images), np.int32)))
+
+    return (
+        dataclasses.replace(
+            experiment,
+            strategy=lambda: strategy,
+            dataset=stand_in,
+            precision=precision or experiment.precision,
+        )
+        .build("", data_dir=data_dir)
+        .trainer
+    )
+
+
+def update_distance(
+    program: Program,
+    replicas: GanTrainer,
+    experiment: Experiment,
+    data_dir: str | None = None,
+) -> Distance:
+    """Runs the first step of `program` on CPU devices, and the trainer's own, and compares the two.
+
+    What trains in float32 is compared in float64: in float32 the order of a sum decides on which
+    side of LeakyReLU's kink a few of a million activations fall, and one moves a gradient by 1e-3.
+    bfloat16 is compared as it is, with float32.
+
+    Args:
+      program: Lowered from `replicas`.
+      replicas: A trainer of several replicas, untrained, of the experiment.
+      experiment: The experiment that `replicas` was built from.
+      data_dir: As it was given to `build`.
+
+    Raises:
+      TrainerError: if they are further apart than rounding explains.
+    """
+    precision = "float32"
+    if replicas.discriminator.compute_dtype == "float32":
+        precision = "float64"
+        replicas = build(experiment, replicas.strategy, data_dir=data_dir, precision=precision)
+        program = lower(replicas)
+    one_device = tf.distribute.OneDeviceStrategy("CPU:0")
+    single = build(experiment, one_device, data_dir=data_dir, precision=precision)
+    outputs = compiler.run(program, single.batch_sampler.indices(0, 1)[0], 0)
+    position = {id(variable): i for i, variable in enumerate(program.state)}
+    ours, slots = _state(replicas)
+    before = _vector([variable.numpy() for variable in ours])
+
+    def after(variables: Sequence[tf.Variable]) -> np.ndarray:
+        new = [program.updated.get(position.get(id(variable), -1)) for variable in variables]
+        return _vector(
+            [v.numpy() if i is None else outputs[i] for v, i in zip(variables, new, strict=True)]
+        )
+
+    single.train(1)
+    expected, expected_slots = (_vector([v.numpy() for v in part]) for part in _state(single))
+    distance = Distance(
+        slots=_relative(after(slots), expected_slots),
+        weights=_relative(after(ours) - before, expected - before),
+    )
+    kind = replicas.discriminator.compute_dtype
+    for name, bound in zip(("slots", "weights"), BOUNDS[kind], strict=True):
+        if not (value := getattr(distance, name)) <= bound:
+            raise TrainerError(
+                f"the compiled step is not the trainer's: its {name} are {value:.1e} away, where "
+                f"{kind} allows {bound:g}; a layer or loss depends on the number of replicas"
+            )
+    return distance
+
+
+def _state(trainer: GanTrainer) -> tuple[list[tf.Variable], list[tf.Variable]]:
+    """Weights and statistics of the models, not opponents' or augmentations'; optimizer slots."""
+    weights, slots = [], []
+    for name, item in trainer.checkpoint_items.items():
+        if name.endswith("optimizer"):
+            slots += [variable for variable in item if variable.dtype.is_floating]
+        elif name != "step" and not isinstance(item, list):
+            weights += [variable.value for variable in item.variables]
+    return weights, slots
+
+
+def _vector(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])
+
+
+def _relative(ours: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(ours - expected) / np.linalg.norm(expected))
+
+
+def report(program: Program, compiled: compiler.Compiled, distance: Distance | None) -> dict:
+    """What there is to say of a program on a topology, by name."""
+    peaks = chip(compiled.device_kind)
+    cores = compiled.num_devices // compiled.num_chips
+    least = roofline(
+        peaks,
+        cores=cores,
+        replicas=compiled.num_devices,
+        flops=compiled.flops,
+        bytes_accessed=compiled.bytes_accessed,
+        all_reduced=program.all_reduced,
+    )
+    room = peaks.memory / cores
+    pace = program.batch_size / compiled.num_chips / least.step
+    return {
+        "replicas": f"{compiled.num_devices} of {program.batch_size // compiled.num_devices}",
+        "compile s": f"{compiled.seconds:.0f}",
+        "GFLOP": f"{compiled.flops / 1e9:.3g}",
+        "MB moved": f"{compiled.bytes_accessed / 1e6:.0f}",
+        "HBM MB": f"{compiled.memory / 1e6:.0f} ({compiled.memory / room:.1%})",
+        "all-reduced MB": f"{program.all_reduced / 1e6:.2f}",
+        "host B in, out": f"{program.from_host}, {4 * len(METRICS)}",
+        "step µs at least": f"{least.step * 1e6:.0f} ({least.limit})",
+        "images/s a chip at most": f"{pace:,.0f}",
+        "operations off the TPU": f"none of {program.num_operations:,}",
+        "distance from the trainer's own update": str(distance or "not run: too many replicas"),
+    }
+
+
+def assumptions(device_kind: str) -> str:
+    """The peaks behind `report`'s least times, in one line."""
+    peaks = chip(device_kind)
+    link = peaks.interconnect
+    ici = f"{link / 1e9:g} GB/s each way between chips" if link else "no limit between chips"
+    return (
+        f"assumed of a {peaks.name} chip: {peaks.flops / 1e12:g} TFLOP/s in bfloat16, "
+        f"{peaks.memory / 1e9:g} GB of HBM at {peaks.bandwidth / 1e9:g} GB/s, {ici}"
+    )

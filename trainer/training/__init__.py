@@ -1,0 +1,1 @@
+"""Training a run from where it was left to its last step."""
