@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.runs import SMALL, environment, write_mnist
+from support.mnist import write_mnist
+from support.process import SMALL, environment
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

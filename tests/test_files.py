@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from support import gcs
-from support.runs import DIGITS, assert_same, checkpoint, command, environment, error_line, run
+from support.process import DIGITS, command, environment, error_line, run
+from support.weights import assert_same, checkpoint
 
 from trainer import files
 from trainer.errors import TrainerError

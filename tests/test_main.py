@@ -12,19 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from support.runs import (
-    DIGITS,
-    assert_same,
-    checkpoint,
-    command,
-    environment,
-    error_line,
-    run,
-    tf_config,
-)
+from support.process import DIGITS, command, environment, error_line, run
+from support.weights import assert_same, checkpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.distributed.cluster import free_ports
+from trainer.distributed.cluster import free_ports, tf_config
 from trainer.evaluation.card import Card
 from trainer.reporting import tensorboard
 

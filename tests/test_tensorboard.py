@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from support.runs import DIGITS, environment, run
+from support.process import DIGITS, environment, run
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from trainer.distributed.cluster import free_ports

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.runs import write_mnist
+from support.mnist import write_mnist
 
 from trainer.data import archives as idx
 from trainer.data import tfds_source

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 
@@ -21,6 +22,13 @@ def test_cores_are_shared_out(count):
 def test_more_processes_than_cores_have_one_each():
     count = len(OURS) + 1
     assert {len(cluster.cores(index, count)) for index in range(count)} == {1}
+
+
+def test_tf_config_names_all_workers_and_this_one():
+    assert json.loads(cluster.tf_config(["a:1", "b:2"], 1)) == {
+        "cluster": {"worker": ["a:1", "b:2"]},
+        "task": {"type": "worker", "index": 1},
+    }
 
 
 def test_free_ports_are_different_and_free():

@@ -14,5 +14,5 @@ def test_a_single_process_is_its_own_chief(make_strategy):
 
 
 def test_a_single_process_has_no_peer_to_lose(make_strategy):
-    with pytest.raises(tf.errors.AbortedError), multihost.loss_explained(make_strategy(1)):
+    with pytest.raises(tf.errors.AbortedError), multihost.explain_lost_peer(make_strategy(1)):
         raise tf.errors.AbortedError(None, None, "no peer's")

@@ -12,10 +12,9 @@ import threading
 
 import pytest
 import tensorflow as tf
-from support.runs import tf_config
 
 from trainer.distributed import strategy
-from trainer.distributed.cluster import free_ports
+from trainer.distributed.cluster import free_ports, tf_config
 from trainer.errors import NO_PEER, TrainerError
 
 no_gpu = pytest.mark.skipif(
@@ -62,9 +61,12 @@ def test_mirrored_over_virtual_cpus():
     assert strategy.mirrored(virtual_cpus=4).num_replicas_in_sync == 4
 
 
-NO_CLUSTER = [None, "", "{}", "[]", '{"cluster": {"worker": ["a:1"]}}']
-NO_CLUSTER += [tf_config(["a:1"], 1), tf_config(["a:1"], 0, "chief")]  # of a task that is not in it
-NO_CLUSTER += [tf_config({"worker": ["a:1"], "ps": ["b:1"]}, 0)]
+NO_CLUSTER = [
+    *(None, "", "{}", "[]", '{"cluster": {"worker": ["a:1"]}}'),
+    tf_config(["a:1"], 1),  # tasks that are not in their cluster
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+    '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+]
 
 
 @pytest.mark.parametrize("value", NO_CLUSTER)

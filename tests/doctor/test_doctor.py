@@ -11,7 +11,7 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 from support.combinations import ARTICLE
-from support.runs import assert_same, state
+from support.weights import assert_same, state
 
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.doctor import rules

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
-from support.runs import make_card
+from support.cards import make_card
 
 from trainer.data.batches import replicate, take
 from trainer.data.digits import digits

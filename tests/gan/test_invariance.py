@@ -21,9 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.invariance_worker import CASES
-from support.runs import tf_config
 
-from trainer.distributed.cluster import free_ports
+from trainer.distributed.cluster import free_ports, tf_config
 
 WORKER = Path(__file__).parents[1] / "support" / "invariance_worker.py"
 MAIN_LAYOUTS = ["4", "2 workers"]

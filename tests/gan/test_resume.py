@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.combinations import COMBINATIONS, make
-from support.runs import assert_same, state
+from support.weights import assert_same, state
 
 from trainer.runs.checkpoints import Checkpoints
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.runs import DIGITS, environment, error_line, load, make_card, run
+from support.cards import make_card
+from support.process import DIGITS, environment, error_line, run
 
+import trainer
 from trainer import config
 from trainer.errors import TrainerError
 from trainer.inference import export
@@ -25,7 +27,7 @@ def exported(tmp_path_factory):
     overlays = ["--gin_file=hacks/projection.gin", "--gin_file=hacks/ema.gin"]
     run(*DIGITS, *overlays, f"--model_dir={model_dir}")
     out, _ = run("--mode=export", f"--model_dir={model_dir}")
-    return load(model_dir), model_dir / "export", out
+    return trainer.load_run(str(model_dir)), model_dir / "export", out
 
 
 def snippets(directory):

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from support.runs import DIGITS, error_line, load, run
+from support.process import DIGITS, error_line, run
 
+import trainer
 from trainer.errors import TrainerError
 from trainer.inference import generate as module
 from trainer.reporting import tensorboard
@@ -17,7 +18,7 @@ def labelled(tmp_path_factory):
     """A Run that was trained for a few steps, of a generator that knows labels."""
     model_dir = str(tmp_path_factory.mktemp("labelled"))
     run(*DIGITS, "--gin_file=hacks/projection.gin", f"--model_dir={model_dir}")
-    return load(model_dir)
+    return trainer.load_run(model_dir)
 
 
 @pytest.fixture

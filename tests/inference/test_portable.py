@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support.runs import environment
+from support.process import environment
 
 from trainer.inference.portable import plain
 from trainer.models import chatgpt, conditional, dcgan, layers, residual

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.runs import make_card
+from support.cards import make_card
 
 from trainer.reporting import card_page as card_page
 from trainer.reporting import charts

@@ -18,7 +18,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from packaging.utils import canonicalize_name
-from support.runs import checkpoint, environment
+from support.process import environment
+from support.weights import checkpoint
 
 NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab.ipynb"
 SMALL = "train.steps_per_loop=5; train.sample_every=10; Evaluator.num_samples=100"

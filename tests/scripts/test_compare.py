@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.runs import environment
+from support.process import environment
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 

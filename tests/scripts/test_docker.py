@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.runs import checkpoint, environment
+from support.process import environment
+from support.weights import checkpoint
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "scripts" / "docker" / "Dockerfile"

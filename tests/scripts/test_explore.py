@@ -25,7 +25,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
-from support.runs import SMALL, environment, make_card
+from support.cards import make_card
+from support.process import SMALL, environment
 
 from trainer import config
 from trainer.errors import TrainerError

@@ -16,7 +16,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import tensorflow as tf
-from support.runs import tf_config
+
+from trainer.distributed.cluster import tf_config
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "scripts" / "launch"

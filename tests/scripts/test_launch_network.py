@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import network
-from support.runs import assert_same, checkpoint, command, environment, run, tf_config
+from support.process import command, environment, run
+from support.weights import assert_same, checkpoint
 
+from trainer.distributed.cluster import tf_config
 from trainer.errors import LOST_PEER
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.runs import environment
+from support.process import environment
 
 from trainer.distributed.cluster import free_ports
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 import tensorflow as tf
-from support.runs import assert_same, checkpoint
+from support.weights import assert_same, checkpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_doctor import (
     IMAGES,

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from support.runs import assert_same, checkpoint, command, environment, error_line, run, tf_config
+from support.process import command, environment, error_line, run
+from support.weights import assert_same, checkpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.distributed.cluster import free_ports
+from trainer.distributed.cluster import free_ports, tf_config
 from trainer.errors import LOST_PEER, NO_PEER
 
 pytestmark = pytest.mark.slow
@@ -296,7 +297,7 @@ def test_a_cluster_with_a_chief(tmp_path, tasks):
         start(
             *(*RUN, f"--model_dir={tmp_path}", "--gin_file=hardware/multi_worker.gin"),
             "--gin_param=train.num_steps=4",
-            TF_CONFIG=tf_config(jobs, index, job),
+            TF_CONFIG=json.dumps({"cluster": jobs, "task": {"type": job, "index": index}}),
         )
         for job, index in tasks
     ]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import log_softmax
-from support.runs import run, write_mnist
+from support.mnist import write_mnist
+from support.process import run
 
 from trainer.data.batches import normalise, replicate, take
 from trainer.data.dataset import Dataset, DatasetSpec

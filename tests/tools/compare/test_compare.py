@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support.runs import make_card
+from support.cards import make_card
 
 from trainer.errors import TrainerError
 from trainer.tools.compare import compare

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from support.runs import make_card
+from support.cards import make_card
 
 from trainer.tools.compare import compare
 from trainer.tools.compare import page as page

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gin
 import pytest
-from support.runs import environment
+from support.process import environment
 
 from trainer import config
 from trainer.errors import TrainerError
