@@ -2,8 +2,9 @@
 
     python scripts/write_config_reference.py           # needs the extra [test]
 
-Below the page's mark stands what configs/ name, and whatever in the same modules has the same
-shape: the functions that return the same, and the classes of the same base. What is above stays.
+The page lists the settings of `train`, everything else that configs/ name, and the alternatives to
+it in the same modules: functions that return the same type, classes with the same base class or the
+same `__call__`. The text above the page's mark is kept.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ _GIVEN = (
     *("data_dir", "dataset", "image_shape", "images", "labels", "latent_dim", "num_classes"),
     *("networks", "strategy", "trainer"),
 )
-"""What the trainer passes itself to what a config names; `train` is where these come from."""
+"""Arguments that the trainer passes itself to the functions that a config names."""
+
+TRAIN = "trainer.experiment.train"
+"""gin's name for the settings of `Experiment`, which has a section of its own."""
 
 
 class _Named(config_parser.ParserDelegate):
-    """Collects what a gin file refers to, and evaluates none of it."""
+    """Collects the names in a gin file without evaluating them."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -45,15 +49,15 @@ class _Named(config_parser.ParserDelegate):
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What makes two objects alike to a config."""
+    """Two objects of one shape are alternatives to each other in a config."""
 
     kind: str
-    """"returns" or "is a"."""
+    """"returns", "is a" or "calls"."""
     what: str
 
 
 def named(path: Path) -> set[str]:
-    """Full names, such as "trainer.gan.losses.hinge", of all that a shipped gin file names."""
+    """Full names, such as "trainer.gan.losses.hinge", of everything that a gin file names."""
     delegate = _Named()
     modules = {}
     with path.open() as file:
@@ -67,9 +71,12 @@ def named(path: Path) -> set[str]:
 
 
 def shape(item: griffe.Object) -> Shape | None:
-    """What a config may bind `item` as; None if it may not: gin gives keywords only."""
+    """The shape of `item`; None if a config cannot bind it, since gin gives keywords only."""
     if isinstance(item, griffe.Class):
-        return Shape("is a", str(item.bases[0]) if item.bases else item.path)
+        if item.bases:
+            return Shape("is a", str(item.bases[0]))
+        call = item.members.get("__call__")
+        return Shape("calls", str(call.signature() if call else item.path))
     keywords = griffe.ParameterKind.keyword_only
     if isinstance(item, griffe.Function) and all(p.kind is keywords for p in item.parameters):
         return Shape("returns", str(item.returns))
@@ -77,14 +84,12 @@ def shape(item: griffe.Object) -> Shape | None:
 
 
 def bindable(package: griffe.Module) -> dict[griffe.Module, list[griffe.Object]]:
-    """Everything a config may name, by module: `train`'s own first, then by name."""
-    names = set().union(*(named(path) for path in CONFIGS.rglob("*.gin")))
+    """Everything that a config may name besides `train`, by module."""
+    names = set().union(*(named(path) for path in CONFIGS.rglob("*.gin"))) - {TRAIN}
     shapes: dict[griffe.Module, set[Shape | None]] = defaultdict(set)
     for name in names:
         item = package[name.removeprefix("trainer.")]
-        room = item.module.parent
-        neighbours = [item.module] if room is package else room.modules.values()
-        for module in neighbours:
+        for module in item.module.parent.modules.values():
             shapes[module].add(shape(item))
     found = {
         module: [
@@ -94,12 +99,45 @@ def bindable(package: griffe.Module) -> dict[griffe.Module, list[griffe.Object]]
         ]
         for module, wanted in shapes.items()
     }
-    ordered = sorted(found, key=lambda module: (module.name != "experiment", module.path))
+    ordered = sorted(found, key=lambda module: module.path)
     return {module: found[module] for module in ordered if found[module]}
 
 
+def groups(package: griffe.Module) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """The groups of settings of `train`: (meaning, rows), of `Experiment` and its bases."""
+    experiment = package["experiment.Experiment"]
+    found = []
+    for group in (experiment, *experiment.mro()):
+        rows = [
+            setting(member)
+            for member in group.members.values()
+            if isinstance(member, griffe.Attribute) and member.is_public and member.annotation
+        ]
+        if shown := [row for row in rows if "not a gin setting" not in row[-1]]:
+            found.append((text(group)[0], shown))
+    return found
+
+
+def setting(attribute: griffe.Attribute) -> tuple[str, str, str, str]:
+    """(name, type and range, default, meaning) of a setting, as its dataclass declares it."""
+    value, limits = attribute.value, {}
+    if isinstance(value, griffe.ExprCall):  # such as integer(30, at_least=1)
+        limits = {a.name: a.value for a in value.arguments if isinstance(a, griffe.ExprKeyword)}
+        given = [a for a in value.arguments if not isinstance(a, griffe.ExprKeyword)]
+        value = given[0] if given else "()" if str(value.function) == "functions" else None
+    if isinstance(value, griffe.ExprName | griffe.ExprAttribute):  # a function, as gin names it
+        value = ".".join(value.canonical_path.split(".")[-2:])
+    kind = f"`{attribute.annotation}`"
+    if "below" in limits:
+        kind += f" in [{limits['at_least']}, {limits['below']})"
+    elif "at_least" in limits:
+        kind += f" ≥ {limits['at_least']}"
+    meaning = escaped(attribute.docstring.value if attribute.docstring else "")
+    return attribute.name, escaped(kind), "required" if value is None else f"`{value}`", meaning
+
+
 def text(item: griffe.Object) -> list[str]:
-    """The paragraphs of a docstring that are neither of arguments nor of errors."""
+    """The paragraphs of a docstring, without its sections `Args` and `Raises`."""
     kind = griffe.DocstringSectionKind.text
     sections = item.docstring.parsed if item.docstring else []
     prose = "\n\n".join(section.value for section in sections if section.kind is kind)
@@ -114,9 +152,9 @@ def arguments(item: griffe.Function | griffe.Class) -> list[tuple[str, str, str,
     rows = []
     for parameter in item.parameters:
         meaning = meanings.get(parameter.name, "")
-        given = parameter.name in _GIVEN and item.name != "train"
-        given |= parameter.name == "seed" and parameter.default is None  # of the evaluator
-        if parameter.name == "self" or given or "not a gin setting" in meaning:
+        given = parameter.name in _GIVEN
+        given |= parameter.name == "seed" and parameter.default is None  # the evaluator's
+        if parameter.name == "self" or given:
             continue
         default = "required" if parameter.default is None else f"`{parameter.default}`"
         rows.append((parameter.name, f"`{parameter.annotation}`", default, escaped(meaning)))
@@ -124,7 +162,7 @@ def arguments(item: griffe.Function | griffe.Class) -> list[tuple[str, str, str,
 
 
 def escaped(prose: str) -> str:
-    """Prose of a docstring as Markdown, on one line but for its lists."""
+    """The prose of a docstring as Markdown; only list items begin a new line."""
     parts = re.split(r"(`[^`]*`)", re.sub(r"\s*\n(?!-)\s*", " ", prose.strip()))
     plain = (re.sub(r"([*|<])", r"\\\1", part) if part[:1] != "`" else part for part in parts)
     return "".join(plain)
@@ -138,9 +176,9 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def first_sentence(path: Path) -> str:
-    """Of the comment that a gin file begins with."""
+    """The first sentence of the comment that a gin file begins with."""
     comment = re.match(r"(?:#.*\n)+", path.read_text())
-    assert comment, f"{path} begins without a comment"
+    assert comment, f"{path} must begin with a comment that says what it is"
     prose = re.sub(r"\n?# ?", " ", comment[0].split("#\n")[0]).strip()
     return re.split(r"(?<=[.?])\s+(?=[A-Z])", prose)[0]
 
@@ -157,7 +195,7 @@ def configs() -> list[str]:
 
 
 def section(module: griffe.Module, items: list[griffe.Object]) -> list[str]:
-    """A module's part of the page: what there is, then the arguments of each."""
+    """A module's section: a table of what a config may name, then the arguments of each."""
     title = module.path.removeprefix("trainer.")
     source = module.filepath.relative_to(ROOT).as_posix()
     lines = [f"## {title}", "", f"{text(module)[0]} [Source](../{source})", ""]
@@ -174,15 +212,23 @@ def section(module: griffe.Module, items: list[griffe.Object]) -> list[str]:
     return lines
 
 
+def train_section(package: griffe.Module) -> list[str]:
+    """The settings of `train`, one table for each group."""
+    lines = ["## experiment", "", "### experiment.train", ""]
+    for meaning, rows in groups(package):
+        lines += [meaning, "", *table(("argument", "type", "default", "meaning"), rows), ""]
+    return lines
+
+
 def page() -> str:
-    """The whole of docs/config.md."""
+    """The text of docs/config.md."""
     package = griffe.load("trainer", search_paths=[ROOT], docstring_parser="google")
     assert isinstance(package, griffe.Module)
     found = bindable(package)
-    titles = [module.path.removeprefix("trainer.") for module in found]
+    titles = ["experiment", *(module.path.removeprefix("trainer.") for module in found)]
     contents = ", ".join(f"[{title}](#{title.replace('.', '')})" for title in titles)
-    lines = [PAGE.read_text().split(MARK)[0] + MARK, "", f"In turn: {contents}.", ""]
-    lines += ["## Shipped configs", "", *configs(), ""]
+    lines = [PAGE.read_text().split(MARK)[0] + MARK, "", f"Sections: {contents}.", ""]
+    lines += ["## Shipped configs", "", *configs(), "", *train_section(package)]
     for module, items in found.items():
         lines += section(module, items)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"

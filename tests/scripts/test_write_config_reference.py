@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 from pathlib import Path
 
-import gin
 import pytest
 
 from trainer import config
+from trainer.experiment import Experiment
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "write_config_reference.py"
 
@@ -15,6 +16,13 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "write_config_reference.py"
 @pytest.fixture(scope="module")
 def script():
     return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture(scope="module")
+def sections(script):
+    """The page's sections by name, such as "experiment.train"."""
+    parts = re.split(r"^###? ", script["PAGE"].read_text(), flags=re.MULTILINE)
+    return {part.split("\n")[0]: part for part in parts}
 
 
 def test_the_page_is_current(script):
@@ -27,17 +35,33 @@ def test_every_argument_says_what_it_means(script):
     assert not re.findall(r"^.*\|  \|$", page, re.MULTILINE)
 
 
+def test_every_setting_of_train_has_a_row_with_its_default(sections):
+    rows = re.findall(r"^\| (\w+) \| (`.+) \| (.+) \| .+ \|$", sections["experiment.train"], re.M)
+    shown = {name: default.strip("`") for name, _, default in rows}
+    fields = {f.name: f.default for f in dataclasses.fields(Experiment) if f.repr}
+    assert shown.keys() == fields.keys()
+    for name, default in fields.items():
+        if default is dataclasses.MISSING:
+            assert shown[name] == "required"
+        elif callable(default):
+            module = default.__module__.rpartition(".")[2]
+            assert shown[name] == f"{module}.{default.__qualname__}"
+        else:
+            assert shown[name] == repr(default)
+
+
+def test_a_range_is_shown_beside_its_type(sections):
+    assert "| latent_dim | `int` ≥ 1 | `50` |" in sections["experiment.train"]
+    assert r"| seed | `int` in [0, 2 \*\* 32) | `0` |" in sections["experiment.train"]
+
+
 @pytest.mark.parametrize("files", config.experiments(), ids="+".join)
-def test_all_that_a_config_binds_is_on_the_page(script, files):
-    """Of gin's own reading of it, where the script has another."""
-    sections = re.split(r"^### ", script["PAGE"].read_text(), flags=re.MULTILINE)
-    names = {section.split("\n")[0]: section for section in sections}
-    config.load(files, [])
-    bound = re.findall(r"^(?:\w+/)?([\w.]+)\.(\w+) =", config.text(), re.MULTILINE)
-    gin.clear_config()
+def test_all_that_a_config_binds_is_on_the_page(sections, files):
+    text = config.load(files).text
+    bound = re.findall(r"^(?:\w+/)?([\w.]+)\.(\w+) =", text, re.MULTILINE)
     assert bound
     for configurable, argument in bound:
-        assert f"\n| {argument} | `" in names[configurable], configurable
+        assert f"\n| {argument} | `" in sections[configurable], configurable
 
 
 def test_every_shipped_config_is_on_the_page(script):
@@ -45,16 +69,25 @@ def test_every_shipped_config_is_on_the_page(script):
         assert f"(../configs/{name})" in script["PAGE"].read_text()
 
 
-def test_a_config_of_another_module_is_found(script, tmp_path):
+def test_alternatives_to_what_a_config_names_are_on_the_page(sections):
+    assert "schedules.WarmUp" in sections  # no shipped config uses it
+    assert "`losses.wasserstein`" in sections["gan.losses"]
+
+
+def test_the_names_in_a_gin_file(script, tmp_path):
     path = tmp_path / "mine.gin"
     path.write_text(
-        "from __gin__ import dynamic_registration\nfrom trainer import schedules\n"
-        "from trainer.models import article\n"
-        "article.discriminator.dropout = @rate/schedules.Cosine()\n"
+        "from __gin__ import dynamic_registration\nfrom trainer.gan import schedules\n"
+        "from trainer.models import dcgan\n"
+        "dcgan.discriminator.dropout = @rate/schedules.Cosine()\n"
     )
     assert script["named"](path) == {
         "trainer.models.dcgan.discriminator",
         "trainer.gan.schedules.Cosine",
     }
+
+
+def test_the_first_sentence_of_a_gin_file(script, tmp_path):
+    path = tmp_path / "mine.gin"
     path.write_text("# One sentence,\n# on two lines. Another one.\n#\n#   a command\n")
     assert script["first_sentence"](path) == "One sentence, on two lines."
