@@ -29,6 +29,9 @@ setup(
         "trainer.configs": ["*.gin", "*/*.gin"],
         "trainer.evaluation.features": ["weights/*.npz"],
         "trainer.reporting.templates": ["*.css", "*.html", "*.js", "*.md"],
+        "trainer.tools.compare": ["*.html"],
+        "trainer.tools.explorer": ["*.css", "*.html", "*.js"],
+        "trainer.tools.launch": ["*.sh"],
     },
     # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
     # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.

@@ -163,7 +163,9 @@ def names(shown):
 def test_scripts_know_the_flags_that_are_shown(page):
     for script, *arguments in commands(page, SCRIPT):
         path = ROOT / "scripts" / script
-        shared = [ROOT / "scripts" / "launch" / "cluster.py"] if "launch" in script else []
+        shared = (
+            [ROOT / "trainer" / "tools" / "launch" / "command.py"] if "launch" in script else []
+        )
         sources = "".join(source.read_text() for source in (path, *shared))
         defined = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', sources)
         own = itertools.takewhile(lambda argument: argument != "--", arguments)

@@ -1,11 +1,13 @@
-"""Trains as an Indexed Job of Kubernetes, in the image of scripts/docker/Dockerfile.
+"""Trains as an Indexed Job of Kubernetes, in the image that scripts/docker makes.
 
-    python scripts/launch/kubernetes_job.py --name=gan --image=REGISTRY/gan-trainer:gpu \\
-        --workers=2 -- --gin_file=mnist.gin --model_dir=gs://BUCKET/runs/mnist
+  python scripts/launch/kubernetes_job.py --name=gan \\
+      --image=REGISTRY/gan-trainer:gpu --workers=2 -- \\
+      --gin_file=mnist.gin --model_dir=gs://BUCKET/runs/mnist
 
-A headless Service gives every pod a name that the others know, and the pod's index makes its
-TF_CONFIG. Evicted, preempted and left-over pods are replaced and resume; a pod that refuses its
-command ends the Job. The same command, later, stops what still runs and resumes.
+A headless Service gives each pod a name that the others know, and the pod's
+index completes its TF_CONFIG. Pods that were evicted, preempted or lost a peer
+are replaced and resume; a pod that refuses its command ends the Job. The same
+command, later, stops what still runs and resumes.
 """
 
 from __future__ import annotations
@@ -15,50 +17,54 @@ import re
 import shlex
 import subprocess
 
-import cluster
-from absl import app, flags
+from absl import flags
 
 from trainer.distributed.cluster import tf_config
-from trainer.errors import LOST_PEER
+from trainer.errors import LOST_PEER, TrainerError
+from trainer.tools import command_line
+from trainer.tools.launch import command
 
-NAME = flags.DEFINE_string("name", "", "What the Job and its Service are called.")
-IMAGE = flags.DEFINE_string("image", "", "The image, in a registry that the cluster may read.")
-WORKERS = flags.DEFINE_integer("workers", 1, "How many pods.", lower_bound=1)
-GPUS = flags.DEFINE_integer("gpus", 1, "NVIDIA GPUs of each pod.", lower_bound=0)
+NAME = flags.DEFINE_string("name", "", "Name of the Job and its Service.")
+IMAGE = flags.DEFINE_string("image", "", "Image, in a registry that the cluster can read.")
+WORKERS = flags.DEFINE_integer("workers", 1, "Number of pods.", lower_bound=1)
+GPUS = flags.DEFINE_integer("gpus", 1, "Number of NVIDIA GPUs of each pod.", lower_bound=0)
 CLAIM = flags.DEFINE_string(
-    "claim", None, "A PersistentVolumeClaim that all pods may write, mounted at /shared."
+    "claim", None, "PersistentVolumeClaim that all pods can write to, mounted at /shared."
 )
-NAMESPACE = flags.DEFINE_string("namespace", "default", "Namespace of Kubernetes.")
+NAMESPACE = flags.DEFINE_string("namespace", "default", "Kubernetes namespace.")
 
 _PORT = 2222
-_LABEL = r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?"  # of DNS, with room for a pod's index
+_LABEL = r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?"  # a DNS label, with room for a pod's index
+flags.adopt_module_key_flags(command)
 
 
-def main(argv: list[str]) -> int:
+def _launch(arguments: list[str]) -> int:
     """Returns kubectl's exit code."""
-    arguments = cluster.trainer_arguments(argv, bucket=not CLAIM.value)
-    cluster.require(name=NAME.value, image=IMAGE.value)
+    arguments = command.trainer_arguments(arguments, bucket=not CLAIM.value)
+    command.require(name=NAME.value, image=IMAGE.value)
     if not re.fullmatch(_LABEL, NAME.value):
-        cluster.fail(f"--name={NAME.value} must be lower-case letters, digits and -, 52 at most")
+        raise TrainerError(
+            f"--name={NAME.value} must be lower-case letters, digits and -, 52 at most"
+        )
     kubectl = ["kubectl", f"--namespace={NAMESPACE.value}"]
     delete = [*kubectl, "delete", "job", NAME.value, "--ignore-not-found", "--cascade=foreground"]
     manifest = json.dumps(
         {"apiVersion": "v1", "kind": "List", "items": [service(), job(arguments)]}, indent=2
     )
     apply = [*kubectl, "apply", "--filename=-"]
-    cluster.run_or_fail(delete)
-    cluster.say(f"+ {shlex.join(apply)} <<'END'\n{manifest}\nEND")
-    if cluster.DRY_RUN.value:
+    command.run_or_fail(delete)
+    command.say(f"+ {shlex.join(apply)} <<'END'\n{manifest}\nEND")
+    if command.DRY_RUN.value:
         return 0
     code = subprocess.run(apply, input=manifest, text=True).returncode
     if code == 0:
         logs = shlex.join([*kubectl, "logs", f"--selector=app={NAME.value}", "--prefix", "-f"])
-        cluster.say(f"It runs until it ends or until: {shlex.join(delete)}. Its lines: {logs}")
+        command.say(f"It runs until it ends or until: {shlex.join(delete)}. Its lines: {logs}")
     return code
 
 
 def service() -> dict[str, object]:
-    """Names for the pods, before they are ready: they are once all have found each other."""
+    """The headless Service; it names pods that are not ready, since they must meet before."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -73,7 +79,7 @@ def service() -> dict[str, object]:
 
 
 def job(arguments: list[str]) -> dict[str, object]:
-    """The Job: which ends of a pod count, and which end all."""
+    """The Job, with the rules for which ends of a pod count towards --max_restarts or end it."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -82,7 +88,7 @@ def job(arguments: list[str]) -> dict[str, object]:
             "completionMode": "Indexed",
             "completions": WORKERS.value,
             "parallelism": WORKERS.value,
-            "backoffLimit": cluster.MAX_RESTARTS.value,
+            "backoffLimit": command.MAX_RESTARTS.value,
             "podFailurePolicy": {
                 "rules": [
                     {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
@@ -90,7 +96,7 @@ def job(arguments: list[str]) -> dict[str, object]:
                         "action": "Ignore",
                         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
                     },
-                    # Stopped, or left over by another that is counted.
+                    # Stopped, or left behind by a pod that is counted.
                     {
                         "action": "Ignore",
                         "onExitCodes": {"operator": "In", "values": [LOST_PEER, 143]},
@@ -108,7 +114,7 @@ def _pod(arguments: list[str]) -> dict[str, object]:
     container: dict[str, object] = {
         "name": "trainer",
         "image": IMAGE.value,
-        "args": [*arguments, *([cluster.MULTI_WORKER] if several else [])],
+        "args": [*arguments, *([command.MULTI_WORKER] if several else [])],
         "env": _environment() if several else [],
         "ports": [{"containerPort": _PORT}],
     }
@@ -125,7 +131,7 @@ def _pod(arguments: list[str]) -> dict[str, object]:
     return {
         "restartPolicy": "Never",
         "subdomain": NAME.value,
-        "terminationGracePeriodSeconds": int(cluster.GRACE.value),
+        "terminationGracePeriodSeconds": int(command.GRACE.value),
         "securityContext": {"fsGroup": 1000},  # the image's user, who writes to the claim
         "containers": [container],
         "volumes": list(volumes.values()),
@@ -133,7 +139,7 @@ def _pod(arguments: list[str]) -> dict[str, object]:
 
 
 def _environment() -> list[dict[str, object]]:
-    """TF_CONFIG, into which Kubernetes itself puts the index of the pod."""
+    """TF_CONFIG, which Kubernetes completes with the pod's index."""
     addresses = [f"{NAME.value}-{i}.{NAME.value}:{_PORT}" for i in range(WORKERS.value)]
     config = tf_config(addresses, "$(INDEX)")
     annotation = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
@@ -144,4 +150,4 @@ def _environment() -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(_launch, doc=__doc__, interrupted="Stopped.", passes_on=True)

@@ -21,7 +21,8 @@ from trainer.distributed.cluster import tf_config
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "scripts" / "launch"
-SHELL_SCRIPTS = [LAUNCH / "guard.sh", LAUNCH / "slurm.sbatch"]
+GUARD = ROOT / "trainer" / "tools" / "launch" / "guard.sh"
+SLURM = LAUNCH / "slurm.sbatch"
 BUCKET = ["--gin_file=mnist.gin", "--model_dir=gs://b/my runs"]
 
 CREATE_VMS = (
@@ -37,7 +38,7 @@ INSTALL = (
 
 
 def launch(name, *arguments, code=0, **environment):
-    """What a launcher prints."""
+    """What a launcher prints: its commands or, if `code` is not 0, why it refuses."""
     done = subprocess.run(
         [sys.executable, LAUNCH / f"{name}.py", *arguments],
         capture_output=True,
@@ -45,13 +46,15 @@ def launch(name, *arguments, code=0, **environment):
         env=os.environ | environment,
     )
     assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        return done.stderr
     assert not done.stderr
     return done.stdout
 
 
 def guarded(*command):
     """What a remote shell is given, once it has read the guard."""
-    lines = [x for x in (LAUNCH / "guard.sh").read_text().splitlines() if not x.startswith("#")]
+    lines = [x for x in GUARD.read_text().splitlines() if not x.startswith("#")]
     return shlex.join(["bash", "-c", "\n".join(lines), "guard", *command])
 
 
@@ -66,7 +69,7 @@ def wheel(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", [GUARD, SLURM], ids=lambda path: path.name)
 def test_shell_scripts_are_clean(script):
     subprocess.run(["bash", "-n", script], check=True)
     tool = Path(sys.executable).with_name("shellcheck")
@@ -75,7 +78,8 @@ def test_shell_scripts_are_clean(script):
 
 
 def test_every_shell_script_is_checked():
-    assert {p for p in LAUNCH.iterdir() if p.suffix not in (".py", "")} == set(SHELL_SCRIPTS)
+    found = [p for d in ("scripts", "trainer") for p in (ROOT / d).rglob("*") if p.is_file()]
+    assert {p for p in found if p.read_bytes().startswith(b"#!")} == {GUARD, SLURM}
 
 
 def test_ssh_prints_its_commands():
@@ -261,7 +265,7 @@ def test_kubernetes_puts_the_index_of_each_pod_into_tf_config(monkeypatch):
 def test_slurm_prints_its_command():
     arguments = ["--gin_file=mnist.gin", "--model_dir=/shared/my runs"]
     done = subprocess.run(
-        ["bash", LAUNCH / "slurm.sbatch", *arguments],
+        ["bash", SLURM, *arguments],
         env=os.environ | {"DRY_RUN": "1", "PYTHON": ".venv/bin/python"},
         capture_output=True,
         text=True,
@@ -299,7 +303,12 @@ REFUSED = {
     "no model_dir": ("ssh", ["--hosts=a"], [], "no --model_dir=DIR after"),
     "twice": ("ssh", ["--hosts=a,b@a"], BUCKET, "must name hosts, each of them once"),
     "no bucket": ("gce", [], ["--model_dir=/x"], "--model_dir=/x must be in a bucket"),
-    "no wheel": ("gce", [*WHOLE["gce"], "--wheel=/no"], BUCKET, "--wheel=/no is no file; make it"),
+    "no wheel": (
+        "gce",
+        [*WHOLE["gce"], "--wheel=/no"],
+        BUCKET,
+        "--wheel=/no does not exist; make it",
+    ),
     "name": ("kubernetes_job", ["--name=A", "--image=i"], BUCKET, "--name=A must be lower-case"),
     "no disk": ("kubernetes_job", [], ["--model_dir=/x"], "--model_dir=/x must be in a bucket"),
 }
@@ -392,7 +401,7 @@ def test_vms_that_cannot_be_given_back_are_named(stand_in):
 def test_a_missing_tool_is_one_line(wheel, tmp_path):
     flags = ["--name=n", "--zone=z", f"--wheel={wheel}"]
     out = launch("gce", *flags, "--", *BUCKET, code=1, PATH=str(tmp_path))
-    assert "error: gcloud is not installed here, or not in PATH" in out
+    assert out == "error: gcloud is not installed here, or not in PATH\n"
 
 
 GOOGLE = {

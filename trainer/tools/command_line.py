@@ -33,26 +33,30 @@ _CHATTER = re.compile(
 
 
 def run(
-    work: Callable[[], int | None],
+    work: Callable[..., int | None],
     *,
     doc: str,
     interrupted: str,
     groups: Groups | None = None,
+    passes_on: bool = False,
 ) -> NoReturn:
     """Parses the flags, does a command's work, and ends the process.
 
     Args:
-      work: Returns the exit code, where None is 0. A TrainerError becomes one line, and the exit
-        code that it names.
-      doc: What --help shows before the flags: usually the module's docstring.
-      interrupted: The line to print on Ctrl-C; the exit code is 130 then, as in a shell.
-      groups: The flags that --help shows; None for all that the script itself defines.
+      work: Returns the exit code, or None for 0. A TrainerError becomes one line on standard error
+        and the error's exit code.
+      doc: Text that --help prints before the flags: usually the script's docstring.
+      interrupted: Line to print on Ctrl-C; the exit code is then 130, as in a shell.
+      groups: Flags that --help lists; default: the script's own, and those that it adopts.
+      passes_on: Whether `work` takes the arguments after `--`, as a list; otherwise arguments that
+        are not flags are refused.
     """
 
     def main(argv: list[str]) -> int:
-        return exit_code(lambda: _work(argv, work), interrupted)
+        rest = argv[1:]
+        return exit_code(lambda: work(rest) if passes_on else _alone(work, rest), interrupted)
 
-    app.run(main, flags_parser=lambda argv: _parse(argv, doc, groups))
+    app.run(main, flags_parser=lambda argv: _parse(argv, doc, groups, passes_on))
     raise AssertionError("app.run does not return")
 
 
@@ -68,9 +72,9 @@ def exit_code(work: Callable[[], int | None], interrupted: str) -> int:
         return 130
 
 
-def _work(argv: list[str], work: Callable[[], int | None]) -> int | None:
-    if len(argv) > 1:
-        raise TrainerError(f"unexpected argument {argv[1]}; every setting has a --flag")
+def _alone(work: Callable[[], int | None], rest: list[str]) -> int | None:
+    if rest:
+        raise TrainerError(f"unexpected argument {rest[0]}; every setting has a --flag")
     return work()
 
 
@@ -118,35 +122,42 @@ def _without_chatter() -> Iterator[None]:
                     print(line, file=sys.stderr)
 
 
-def _parse(argv: list[str], doc: str, groups: Groups | None) -> list[str]:
+def _parse(argv: list[str], doc: str, groups: Groups | None, passes_on: bool) -> list[str]:
     given = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    if groups is None:
+        key_flags = flags.FLAGS.get_key_flags_for_module(argv[0])
+        groups = {"Flags": [flag.name for flag in key_flags]}
     if _HELP & set(given):
-        print(help_text(doc, groups or {"Flags": _own_flags(argv[0])}))
+        print(help_text(doc, groups))
         sys.exit(0)
-    if "--version" in given:
+    if "--version" in given and "version" not in flags.FLAGS:
         print(f"gan-trainer {trainer.__version__}")
         sys.exit(0)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        print(f"error: {_explain(error, groups, argv[0])}", file=sys.stderr)
+        hint = " (flags of the trainer follow `--`)" if passes_on else ""
+        own = [name for names in groups.values() for name in names]
+        print(f"error: {_explain(error, own, hint)}", file=sys.stderr)
         sys.exit(1)
 
 
-def _own_flags(program: str) -> list[str]:
-    return [flag.name for flag in flags.FLAGS.get_key_flags_for_module(program)]
+def _explain(error: flags.Error, own: Sequence[str], hint: str) -> str:
+    """absl's message in one line, with the closest valid name.
 
-
-def _explain(error: flags.Error, groups: Groups | None, program: str) -> str:
-    """absl's message with the closest valid name, in one line."""
+    Args:
+      error: What absl refuses.
+      own: Names of the command's own flags.
+      hint: Text to put after the name of an unknown flag.
+    """
     if isinstance(error, flags.UnrecognizedFlagError):
-        own = [n for names in groups.values() for n in names] if groups else _own_flags(program)
-        known = [f"--{name}" for name in own]
-        return f"unknown flag --{error.flagname}; {did_you_mean(f'--{error.flagname}', known)}"
-    match = re.match(r"flag --(\w+)=(.*): value should be one of <(.*)>", str(error))
-    if match:
-        choices = match[3].split("|")
-        return f"--{match[1]}={match[2]} is not known; {did_you_mean(match[2], choices)}"
+        given = f"--{error.flagname}"
+        return f"unknown flag {given}{hint}; {did_you_mean(given, [f'--{name}' for name in own])}"
+    if match := re.match(r"flag --(\w+)=(.*): value should be one of <(.*)>", str(error)):
+        name, value, choices = match.groups()
+        return f"--{name}={value} is not known; {did_you_mean(value, choices.split('|'))}"
+    if match := re.match(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error)):
+        return f"--{match[1]} is missing; --help explains it"
     return " ".join(str(error).split())
 
 
@@ -162,7 +173,7 @@ def help_text(doc: str, groups: Groups) -> str:
         lines += ["", f"{title}:"]
         for name in names:
             lines += _flag_lines(flags.FLAGS[name])
-    lines += ["", "Also: --help, --version."]
+    lines += ["", "Also: --help." if "version" in flags.FLAGS else "Also: --help, --version."]
     return "\n".join(lines)
 
 
@@ -170,10 +181,16 @@ def _flag_lines(flag: flags.Flag) -> list[str]:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}={_value_name(flag)}"
     # absl adds a sentence about repetition to a list's help, and the choices to an enum's.
     text = re.sub(r"^<[^>]*>: |;\s+repeat this option to specify a list of values$", "", flag.help)
-    if flag.default not in (None, [], False, 0):
-        text += f" Default: {flag.default_as_str}."
+    if flag.default not in (None, [], "", False, 0):
+        text += f" Default: {_default(flag)}."
     meaning = textwrap.wrap(text, _COLUMNS - 6, break_on_hyphens=False)
     return [f"  {name}", *(f"      {line}" for line in meaning)]
+
+
+def _default(flag: flags.Flag) -> str:
+    if isinstance(flag.default, int | float):
+        return f"{flag.default:g}" if isinstance(flag.default, float) else str(flag.default)
+    return str(flag.default_as_str)
 
 
 def _value_name(flag: flags.Flag) -> str:

@@ -1,4 +1,4 @@
-"""Trainers on other machines, each behind a command such as ssh; they do not outlive it."""
+"""Trainers on other machines, each behind a command such as ssh, which they do not outlive."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cluster
-
 from trainer.distributed.cluster import tf_config
+from trainer.tools.launch import command, supervisor
 
 _GUARD = Path(__file__).with_name("guard.sh")
-_GUARD_SECONDS = 40  # somewhat more than it gives to the trainer
-_PAUSE = 10  # seconds before a new start: a host that reboots needs them, and a guard that ends
+_GUARD_SECONDS = 40  # somewhat longer than guard.sh waits for the trainer
+_PAUSE = 10  # seconds before a restart: for a host to reboot, or for the old guard to end
 
 
 def guarded(
@@ -26,7 +25,14 @@ def guarded(
     environment: Mapping[str, str],
     directory: str = ".",
 ) -> str:
-    """A line for a remote shell: the trainer, under guard.sh."""
+    """A line for a remote shell that runs the trainer under guard.sh.
+
+    Args:
+      python: Python on the remote machine, as a path from `directory`.
+      arguments: Arguments of trainer.main.
+      environment: Variables to set for it.
+      directory: Directory to start in, as a path from the home directory.
+    """
     lines = [line for line in _GUARD.read_text().splitlines() if not line.startswith("#")]
     pairs = [f"{name}={value}" for name, value in environment.items()]
     trainer = ["env", *pairs, python, "-m", "trainer.main", *arguments]
@@ -40,17 +46,20 @@ def train(
     arguments: Sequence[str],
     directory: str = ".",
 ) -> int:
-    """One trainer on each machine, with a cluster where they are several; returns the exit code.
+    """Runs one trainer on each machine, as a cluster if there are several.
 
     Args:
-      connect: The command that runs a shell's line on a machine, given its index.
-      addresses: "host:port" of each, as the others reach it.
-      python: Python on the machines, from `directory`.
-      arguments: Of the trainer.
-      directory: Where to start, from the home directory.
+      connect: (index of a machine, line) -> the command that runs that line in its shell.
+      addresses: "host:port" of each machine, as the others reach it.
+      python: Python on the machines, as a path from `directory`.
+      arguments: Arguments of trainer.main.
+      directory: Directory to start in, as a path from the home directory.
+
+    Returns:
+      The exit code, as `trainer.tools.launch.supervisor.supervise` returns it.
     """
     several = len(addresses) > 1
-    arguments = [*arguments, *([cluster.MULTI_WORKER] if several else [])]
+    arguments = [*arguments, *([command.MULTI_WORKER] if several else [])]
     commands = []
     for index in range(len(addresses)):
         environment = {"TF_CONFIG": tf_config(addresses, index)} if several else {}
@@ -59,37 +68,48 @@ def train(
 
 
 def supervise(commands: Sequence[Sequence[str]]) -> int:
-    """Runs commands that end in `guarded` lines, all together; returns the exit code."""
-    for command in commands:
-        cluster.say(f"+ {shlex.join(command)}")
-    if cluster.DRY_RUN.value:
+    """Prints commands that end in `guarded` lines and, unless --dry_run is given, runs them all.
+
+    Returns:
+      The exit code; 0 with --dry_run.
+    """
+    for words in commands:
+        command.say(f"+ {shlex.join(words)}")
+    if command.DRY_RUN.value:
         return 0
-    return cluster.supervise(lambda: [Worker(command) for command in commands], _PAUSE)
+    return supervisor.supervise(lambda: [Worker(words) for words in commands], _PAUSE)
 
 
 class Worker(subprocess.Popen):
-    """A local command, such as ssh, that runs a guarded one elsewhere."""
+    """A local command, such as ssh, that runs a `guarded` line elsewhere.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    Args:
+      words: The command.
+
+    Raises:
+      TrainerError: if there is no such program.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
         try:
             super().__init__(
-                command,
+                words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 start_new_session=True,
             )
-        except FileNotFoundError:
-            cluster.fail(f"{command[0]} is not installed here, or not in PATH")
+        except FileNotFoundError as error:
+            raise command.missing_tool(words[0]) from error
         threading.Thread(target=self._keep_alive, daemon=True).start()
 
     def send_signal(self, sig: int) -> None:
-        """Asks the trainer to save and stop; which signal it was stays here."""
+        """Asks the trainer to save and stop, whatever the signal."""
         self._write("stop\n")
 
     def kill(self) -> None:
-        """Has the guard end the trainer, or at least ends the connection."""
+        """Lets the guard end the trainer; if that takes too long, ends the connection."""
         self.send_signal(signal.SIGTERM)
         try:
             self.wait(timeout=_GUARD_SECONDS)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # guard.sh DIRECTORY COMMAND...: runs COMMAND on a remote host for a launcher elsewhere.
 #
-# Each second an empty line on standard input says that the launcher is there. Any other line asks
-# COMMAND to stop; so does the input's end, and 30 seconds of silence, after a cut. It has 30 more
-# to save. Without this, a trainer would outlive its ssh.
+# The launcher writes an empty line each second. Any other line asks COMMAND to stop, and so do the
+# end of the input and 30 seconds of silence, after a cut. COMMAND then has 30 seconds to save.
+# Without this script, a trainer would outlive its ssh.
 cd "$1" || exit 1
 shift
 "$@" </dev/null &
