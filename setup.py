@@ -21,7 +21,15 @@ setup(
     description="Train GANs on any number of CPUs, GPUs or TPU chips, with the same answer.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     packages=[*find_packages(include=["trainer", "trainer.*"]), "trainer.configs"],
     # The configs stand beside the package in the repository, and inside it in a wheel.
     package_dir={"trainer": "trainer", "trainer.configs": "configs"},
