@@ -41,13 +41,6 @@ def test_an_unknown_scheme_names_the_known_ones():
         files.check("s3://b/run")
 
 
-def test_an_error_is_told_by_its_first_telling_line():
-    text = "Graph execution error:\n\nDetected at node a defined at (most recent call last):\n"
-    text += "<stack traces unavailable>\nthe reason\n\t [[{{node a}}]]"
-    assert files.first_line(RuntimeError(text)) == "the reason"
-    assert files.first_line(RuntimeError("")) == "no reason given"
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_in_a_bucket_it_ends_as_on_a_disk(cloud, tmp_path, data_dir):
     """Configs, data_dir, model_dir and output in a bucket; each command a process of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,6 +39,13 @@ class LostPeerError(TrainerError):
     """Another process of the run is gone; the same command, on all of them, resumes it."""
 
     exit_code = LOST_PEER
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that says what happened rather than where, shortened."""
+    where = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+    lines = [re.sub(r"\{\{.*?\}\}\s*", "", line).strip() for line in str(error).splitlines()]
+    return next((x for x in lines if x and not x.startswith(where)), "no reason given")[:300]
 
 
 def did_you_mean(name: str, valid: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import IO
 
 import requests
 
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 
 _GCS = "https://storage.googleapis.com"
 _PROBE_SECONDS = 10
@@ -116,10 +116,3 @@ def _check_bucket(path: str, bucket: str) -> None:
         f"{path} cannot be used: there is no bucket {bucket}; create it with `gcloud storage "
         f"buckets create {bucket}`, or choose another"
     )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message that says what happened, after where it did."""
-    where = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((x for x in lines if x and not x.startswith(where)), "no reason given")[:300]

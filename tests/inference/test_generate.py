@@ -10,7 +10,7 @@ from support.process import DIGITS, error_line, run
 import trainer
 from trainer.errors import TrainerError
 from trainer.inference import generate as module
-from trainer.reporting import tensorboard
+from trainer.reporting.images import image_grid
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_bytes_are_the_same_in_every_format(generate):
 def test_a_grid_an_array_and_files_hold_the_same(generate, images):
     samples = images(num=5)
     grid = np.asarray(Image.open(generate("grid.png", num=5)))
-    np.testing.assert_array_equal(grid, tensorboard.image_grid(samples)[..., 0])
+    np.testing.assert_array_equal(grid, image_grid(samples)[..., 0])
     directory = generate("each", num=5)
     names = [f"{i:05d}.png" for i in range(5)]
     assert sorted(path.name for path in directory.iterdir()) == names

@@ -19,22 +19,6 @@ def read(directory):
     return accumulator.Reload()
 
 
-def test_image_grid_places_each_image():
-    images = np.stack([np.full((3, 4, 1), i, np.uint8) for i in range(5)])
-    grid = tensorboard.image_grid(images)
-    assert grid.shape == (2 * (3 + 2) + 2, 3 * (4 + 2) + 2, 1)
-    for i in range(5):
-        top, left = i // 3 * 5 + 2, i % 3 * 6 + 2
-        assert (grid[top : top + 3, left : left + 4] == i).all()
-    assert (grid[7:, 14:] == 64).all()  # no sixth image
-
-
-def test_png_files_hold_the_picture(tmp_path):
-    tensorboard.write_png(str(tmp_path / "a.png"), PICTURE)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), PICTURE)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-
-
 def test_tensorboard_reads_scalars_images_and_text(tmp_path):
     writer = tensorboard.EventWriter(str(tmp_path))
     writer.scalars(3, {"loss/generator": 0.5, "accuracy/real": 1.0})

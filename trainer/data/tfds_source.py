@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from os import PathLike
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from google.protobuf import json_format
 
 from trainer.data import archives
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 
 _PROBE_SECONDS = 10
 
@@ -76,9 +75,9 @@ def from_builder(
 
 
 def _incomplete(path: object, error: Exception) -> TrainerError:
-    reason = re.sub(r"\{\{.*?\}\}\s*", "", str(error)).strip().splitlines()[0][:200]
     return TrainerError(
-        f"{path} is incomplete or damaged ({reason}): remove it and prepare the dataset again"
+        f"{path} is incomplete or damaged ({first_line(error)}): remove it and prepare the dataset "
+        "again"
     )
 
 
@@ -106,8 +105,8 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
             f"connected machine, or {_remedy(builder, by_hand, missing)}"
         ) from error
     except tfds.download.download_manager.NonMatchingChecksumError as error:
-        what = str(error).splitlines()[0].rstrip(":")
-        raise TrainerError(f"{builder.name}: {what}: remove it and fetch it again") from error
+        reason = first_line(error).rstrip(":")
+        raise TrainerError(f"{builder.name}: {reason}: remove it and fetch it again") from error
 
 
 def _remedy(

@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from trainer import files
-from trainer.errors import LostPeerError
+from trainer.errors import LostPeerError, first_line
 
 # What TensorFlow's collectives raise, depending on the moment, when a process is lost.
 _ERRORS = (
@@ -46,7 +45,7 @@ def explain_lost_peer(
         if not has_peers(strategy):
             raise
         raise LostPeerError(
-            f"another process of this run is gone ({files.first_line(error)}); start the same "
+            f"another process of this run is gone ({first_line(error)}); start the same "
             f"command on all of them again to resume{last_words()}"
         ) from error
 

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from absl import logging
 
-from trainer import files
-from trainer.errors import NO_PEER, LostPeerError, TrainerError
+from trainer.errors import NO_PEER, LostPeerError, TrainerError, first_line
 
 
 def auto() -> tf.distribute.Strategy:
@@ -109,7 +108,7 @@ def multi_worker(
     except tf.errors.OpError as error:
         raise LostPeerError(
             f"{resolver.task_type} {resolver.task_id} cannot join {json.dumps(cluster)} "
-            f"({error.message.splitlines()[0][:200]}): if its port is taken, end what listens "
+            f"({first_line(error)}): if its port is taken, end what listens "
             "there, such as an earlier run; then start the same command again"
         ) from error
 
@@ -195,10 +194,8 @@ def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strateg
             tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
     except Exception as error:  # of TensorFlow, urllib, oauth2client or googleapiclient
-        reason = files.first_line(error)[:120]
-        raise TrainerError(
-            f"no TPU answers to tpu.name='{name}' ({type(error).__name__}: {reason}): {remedy}"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise TrainerError(f"no TPU answers to tpu.name='{name}' ({reason}): {remedy}") from error
     return tf.distribute.TPUStrategy(resolver)
 
 

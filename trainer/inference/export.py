@@ -13,14 +13,14 @@ from absl import logging
 
 from trainer import config, files
 from trainer.data.batches import denormalise
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 from trainer.evaluation.card import FILE_NAME as CARD_NAME
 from trainer.evaluation.card import Card
 from trainer.inference.formats import FORMATS, Format
 from trainer.inference.portable import plain
 from trainer.models.layers import Dropout
 from trainer.reporting.card_page import TEMPLATES, rows
-from trainer.reporting.tensorboard import image_grid, write_png
+from trainer.reporting.images import image_grid, write_png
 from trainer.runs.run import Run
 
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "bfloat16": 0.1}
@@ -96,7 +96,7 @@ def _write_formats(
             kind.write(model, path)
             made = kind.load(path)(inputs)
         except Exception as error:  # converters raise of every kind; the other formats stay
-            _left_out(kind, f"its converter refuses this generator ({files.first_line(error)})")
+            _left_out(kind, f"its converter refuses this generator ({first_line(error)})")
             _remove(path)
             continue
         distance = float(np.abs(made - images).max())

@@ -14,7 +14,7 @@ from trainer import files
 from trainer.errors import TrainerError
 from trainer.inference import samples
 from trainer.inference.latents import slerp
-from trainer.reporting.tensorboard import as_image, image_grid, write_png
+from trainer.reporting.images import as_image, image_grid, write_png
 from trainer.runs.run import Run
 
 ANIMATED = (".gif", ".webp")

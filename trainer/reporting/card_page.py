@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.evaluation.card import TITLES, Card, Metric, number
 from trainer.reporting import charts
-from trainer.reporting.tensorboard import image_grid
+from trainer.reporting.images import image_grid
 
 
 def environment(package: str, directory: str = "") -> jinja2.Environment:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from trainer.reporting.tensorboard import as_image
+from trainer.reporting.images import as_image
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """x and y."""

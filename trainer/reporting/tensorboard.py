@@ -1,43 +1,15 @@
-"""What there is to look at: TensorBoard scalars, image grids and text, and grids as PNG files."""
+"""TensorBoard's event files: scalars, images and text, written and read."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
-from trainer import files
-
-_MARGIN = 2
 _MOST_TIME_FLUSHING = 0.05
-
-
-def image_grid(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, C] -> one uint8 [rows, columns, C] picture, as square as N allows."""
-    count, height, width, channels = images.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    cell = (height + _MARGIN, width + _MARGIN)
-    grid = np.full((rows * cell[0] + _MARGIN, columns * cell[1] + _MARGIN, channels), 64, np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * cell[0] + _MARGIN, i % columns * cell[1] + _MARGIN
-        grid[top : top + height, left : left + width] = image
-    return grid
-
-
-def as_image(picture: np.ndarray) -> Image.Image:
-    """uint8 [H, W, 1 or 3] -> Pillow's image."""
-    return Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
-
-
-def write_png(path: str, picture: np.ndarray) -> None:
-    """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
-    files.write_file(path, tf.io.encode_png(picture).numpy())
 
 
 def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 
 _NAME = "step"
 
@@ -81,9 +81,10 @@ class Checkpoints:
                 status = self._checkpoint.restore(path).assert_existing_objects_matched()
                 status.expect_partial()  # what training alone goes on from, an evaluation lacks
             except Exception as error:  # TensorFlow's reader raises IndexError too, and others
-                reason = str(error).strip().splitlines()[0][:200]
                 logging.warning(
-                    "checkpoint %s cannot be read (%s); trying the one before", path, reason
+                    "checkpoint %s cannot be read (%s); trying the one before",
+                    path,
+                    first_line(error),
                 )
                 continue
             self._saved_step = int(self._step.numpy())

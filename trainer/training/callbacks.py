@@ -17,6 +17,7 @@ from absl import logging
 
 from trainer.data.batches import denormalise
 from trainer.reporting import tensorboard
+from trainer.reporting.images import image_grid, write_png
 
 Metrics = Mapping[str, float]
 P = ParamSpec("P")
@@ -152,9 +153,9 @@ class Samples:
         self._sample = sample
 
     def __call__(self, step: int, metrics: Metrics) -> None:
-        grid = tensorboard.image_grid(denormalise(self._sample()))
+        grid = image_grid(denormalise(self._sample()))
         self._writer.image(step, "samples", grid)
-        tensorboard.write_png(f"{self._directory}/step_{step:07d}.png", grid)
+        write_png(f"{self._directory}/step_{step:07d}.png", grid)
 
 
 class Profile:

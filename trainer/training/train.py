@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 from absl import logging
 
-from trainer import config, files
+from trainer import config
 from trainer.distributed import multihost
-from trainer.errors import DivergenceError, TrainerError
+from trainer.errors import DivergenceError, TrainerError, first_line
 from trainer.evaluation.card import Card
 from trainer.reporting import hparams, tensorboard
+from trainer.reporting.images import image_grid, write_png
 from trainer.runs import compatibility, lock
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.evaluate import keep, look
@@ -198,7 +199,7 @@ def _failures_explained(run: Run, checkpoints: Checkpoints) -> Iterator[None]:
             yield
     except (OSError, tf.errors.OpError) as error:
         raise TrainerError(
-            f"{run.model_dir} cannot be written or read ({files.first_line(error)}); free space "
+            f"{run.model_dir} cannot be written or read ({first_line(error)}); free space "
             f"or permit writing there, then start the same command again. {_kept(checkpoints)}"
         ) from error
 
@@ -223,7 +224,7 @@ def _start_writing(run: Run, stack: contextlib.ExitStack) -> tensorboard.EventWr
     stack.callback(writer.close)
     writer.text(run.step, "config", "```\n" + run.config_text + "\n```")
     if not tf.io.gfile.exists(real_path := f"{run.model_dir}/samples/real.png"):
-        real = tensorboard.image_grid(run.real_images)
+        real = image_grid(run.real_images)
         writer.image(run.step, "real", real)
-        tensorboard.write_png(real_path, real)
+        write_png(real_path, real)
     return writer

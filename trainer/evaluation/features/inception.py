@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from trainer.data.dataset import Dataset
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 from trainer.evaluation.features.extractor import Extractor
 
 _SIZE = 299
@@ -35,11 +35,10 @@ def inception(
         try:
             network = keras.applications.InceptionV3(weights="imagenet", classifier_activation=None)
         except Exception as error:  # Keras raises a plain Exception where a download fails
-            reason = str(error).strip().splitlines()[0][:200]
             raise TrainerError(
                 f"InceptionV3's weights are not in ~/.keras/models and cannot be downloaded "
-                f"({reason}): run once on a connected machine and copy that directory, or leave "
-                "Evaluator.features at its default"
+                f"({first_line(error)}): run once on a connected machine and copy that directory, "
+                "or leave Evaluator.features at its default"
             ) from error
         model = build(network, dataset.spec.image_shape)
     digest = hashlib.sha256()
