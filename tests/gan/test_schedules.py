@@ -35,5 +35,10 @@ def test_warm_up_and_constants():
 
 @pytest.mark.parametrize("lengths", [{"steps": 0}, {"steps": 5, "warm_up_steps": -1}])
 def test_lengths_out_of_range(lengths):
-    with pytest.raises(TrainerError, match="cosine.steps=.* must be at least 1"):
+    with pytest.raises(TrainerError, match="Cosine.steps=.* must be at least 1"):
         schedules.Cosine(first=1.0, last=0.0, **lengths)
+
+
+def test_a_warm_up_without_steps_is_refused():
+    with pytest.raises(TrainerError, match=r"WarmUp\.steps=0 must be at least 1"):
+        schedules.WarmUp(value=1.0, steps=0)

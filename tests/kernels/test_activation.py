@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_kernels import compare_in_bfloat16, derivatives, normal
+from support.kernels import compare_in_bfloat16, derivatives, normal
 
 from trainer.kernels import selection
 from trainer.kernels.activation import leaky_relu, takes

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_kernels import compare, normal
+from support.kernels import compare, normal
 
 from trainer.kernels import selection
 from trainer.kernels.convolutions import conv2d, conv2d_transpose, takes

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_kernels import compare, normal
+from support.kernels import compare, normal
 
 from trainer import rng
 from trainer.kernels import selection

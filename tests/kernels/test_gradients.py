@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_kernels import compare_in_bfloat16, normal
+from support.kernels import compare_in_bfloat16, normal
 
 from trainer.kernels import selection
 from trainer.kernels.gradients import conv2d_transpose, takes

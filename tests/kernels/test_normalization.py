@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_gan import make_trainer
+from support.gan import make_trainer, operations
 
 from trainer.kernels import selection
 from trainer.kernels.normalization import normalize, takes
@@ -84,13 +84,6 @@ def test_it_is_keras_normalisation_of_the_global_batch(
             assert_near(replica, getattr(reference, name), tolerance / 10)
 
 
-def operations(step):
-    """The types of operations in a traced step, and in the functions that it calls."""
-    graph = step.get_concrete_function().graph.as_graph_def()
-    parts = [graph.node, *(function.node_def for function in graph.library.function)]
-    return {node.op for part in parts for node in part}
-
-
 def test_each_replica_by_itself_if_not_synchronized(make_strategy):
     strategy = make_strategy(4)
     inputs = np.float32(values(0, mean=1.5))
@@ -134,8 +127,9 @@ def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):
     gan = make_trainer(
         make_strategy(1), discriminator=discriminator, kernels=["fused_normalization"]
     )
-    judge = tf.function(lambda: gan._networks.discriminate(tf.zeros([8, 28, 28, 1]), None).logits)
-    assert not any("FusedBatchNorm" in name for name in operations(judge))
+    images = tf.zeros([8, 28, 28, 1])
+    discriminate = tf.function(lambda: gan.networks.discriminate(images, None).logits)
+    assert not any("FusedBatchNorm" in name for name in operations(discriminate))
 
 
 @pytest.mark.parametrize("settings", [{"axis": 1}, {"renorm": True}])

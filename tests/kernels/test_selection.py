@@ -1,60 +1,19 @@
-"""Every kernel computes what the plain operations do, derivatives of second order included."""
+"""The choice of kernels, and that none of them changes the training."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import tensorflow as tf
-from test_gan import make_trainer, relative_error, weights
+from support.gan import make_trainer, relative_error, weights
 
 from trainer.errors import TrainerError
 from trainer.kernels import cpu, selection
-
-
-def normal(*shape):
-    return tf.random.stateless_normal(shape, [0, 1], dtype=tf.float64)
-
-
-def derivatives(function, *arguments):
-    """A function's value, its gradient, and that of the gradient's squared norm (as in R1)."""
-    with tf.GradientTape() as outer:
-        outer.watch(arguments)
-        with tf.GradientTape() as inner:
-            inner.watch(arguments)
-            value = function(*arguments)
-            total = tf.reduce_sum(tf.sin(value))
-        gradients = inner.gradient(total, arguments)
-        squared = sum(tf.reduce_sum(tf.square(g)) for g in gradients)
-    return [value, *gradients, *outer.gradient(squared, arguments)]
-
-
-def compare(names, function, *arguments):
-    function = tf.function(function)
-    expected = derivatives(function, *arguments)
-    with selection.using(names):
-        ours = derivatives(tf.function(function.python_function), *arguments)
-    for a, b in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
-
-
-def compare_in_bfloat16(name, function, operation):
-    """A kernel that does without `operation` moves a function by two last places at most."""
-    results = []
-    for names in ([], [name]):
-        with selection.using(names):
-            traced = tf.function(function).get_concrete_function()
-        kinds = {node.type for node in traced.graph.get_operations()}
-        assert (operation in kinds) == (not names)
-        results.append(traced())
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=2**-7 * np.abs(b).max())
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precision):
     """The discriminator learns within two tapes, under which TensorFlow would add the rest."""
     trainer = make_trainer(make_strategy(1), precision=precision, kernels=selection.ON_CPUS)
-    graph = trainer._run_steps.get_concrete_function().graph.as_graph_def()
+    graph = trainer._compiled_loop.get_concrete_function().graph.as_graph_def()
     clusters = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
     assert len(clusters) >= 10
     assert not [f.signature.name for f in clusters if len(f.signature.output_arg) != 1]
