@@ -4,29 +4,30 @@ import gin
 import pytest
 
 from trainer import config
+from trainer.doctor import rules
 from trainer.errors import TrainerError
+from trainer.gan import losses, optimizers, schedules
+from trainer.models import chatgpt
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     """Bare names must be found from any working directory."""
     monkeypatch.chdir(tmp_path)
-    yield
-    gin.clear_config()
 
 
-def binding(name):
-    return gin.query_parameter(name)
+def bound(files, params=()):
+    """The arguments of `train` that a config binds."""
+    return config.load(files, params).make.keywords
 
 
 @pytest.mark.parametrize("name", config.available())
-def test_every_shipped_config_reads_and_reads_back(name):
+def test_every_shipped_config_reads_and_reads_back(tmp_path, name):
     files = ["mnist.gin", name] if "/" in name else [name]
-    config.load(files, [])
-    text = config.text()
-    gin.clear_config()
-    gin.parse_config(text)
-    assert config.text() == text
+    text = config.load(files).text
+    (tmp_path / "again.gin").write_text(text)
+    assert config.load(["again.gin"]).text == text
+    assert gin.config_str() == ""  # nothing of gin's state stays
 
 
 @pytest.mark.parametrize("name", [n for n in config.available() if n.startswith("hardware/")])
@@ -35,24 +36,51 @@ def test_hardware_overlays_are_at_most_ten_lines(name):
 
 
 def test_mnist_has_the_tutorials_hyperparameters():
-    config.load(["mnist.gin"], [])
-    names = ["train.batch_size", "train.num_epochs", "train.latent_dim"]
-    assert [binding(name) for name in names] == [128, 30, 50]
-    names = ["adam.learning_rate", "adam.beta_1", "article.discriminator.dropout"]
-    assert [binding(name) for name in names] == [2e-4, 0.5, 0.4]
+    train = bound(["mnist.gin"])
+    assert [train[name] for name in ("batch_size", "num_epochs", "latent_dim")] == [128, 30, 50]
+    assert train["generator_optimizer"].keywords == {"learning_rate": 2e-4, "beta_1": 0.5}
+    assert train["discriminator"].keywords == {"dropout": 0.4}
+
+
+def test_references_become_plain_functions_and_what_these_return(tmp_path):
+    (tmp_path / "mine.gin").write_text(
+        "from __gin__ import dynamic_registration\n"
+        "from trainer.gan import optimizers\nfrom trainer.gan import schedules\n"
+        "include 'mnist.gin'\n"
+        "beta = 0.25\n"
+        "optimizers.adam.beta_1 = %beta\n"
+        "optimizers.adam.learning_rate = @rate/schedules.Cosine()\n"
+        "rate/schedules.Cosine.first = 2.0\nrate/schedules.Cosine.last = 1.0\n"
+        "schedules.Cosine.steps = 7\n"
+    )
+    train = bound(["mine.gin"])
+    assert train["loss"] is losses.binary_cross_entropy
+    adam = train["generator_optimizer"]
+    assert adam.func is optimizers.adam
+    cosine = schedules.Cosine(first=2.0, last=1.0, steps=7)
+    assert adam.keywords == {"beta_1": 0.25, "learning_rate": cosine}
+    assert train["doctor"].keywords["rules"][0] is rules.discriminator_wins
+
+
+def test_two_configs_do_not_mix():
+    """Each keeps its own bindings, whichever was read last."""
+    first = bound(["mnist.gin"], ["dcgan.discriminator.dropout=0.1"])["discriminator"]
+    second = bound(["mnist.gin"], ["dcgan.discriminator.dropout=0.2"])["discriminator"]
+    rates = [f(image_shape=(28, 28, 1)).layers[1].rate for f in (first, second)]
+    assert rates == [0.1, 0.2]
 
 
 def test_later_files_and_params_win():
     params = ["train.batch_size=64", "train.num_epochs=2"]
-    config.load(["mnist.gin", "models/chatgpt.gin"], params)
-    assert binding("train.generator").selector.endswith("chatgpt.generator")
-    assert (binding("train.batch_size"), binding("train.num_epochs")) == (64, 2)
+    train = bound(["mnist.gin", "models/chatgpt.gin"], params)
+    assert train["generator"] is chatgpt.generator
+    assert (train["batch_size"], train["num_epochs"]) == (64, 2)
 
 
 def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
     (tmp_path / "mine.gin").write_text("include 'mnist.gin'\ntrain.seed = 7\n")
-    config.load(["mine.gin"], [])
-    assert (binding("train.seed"), binding("train.batch_size")) == (7, 128)
+    train = bound(["mine.gin"])
+    assert (train["seed"], train["batch_size"]) == (7, 128)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +95,11 @@ def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
         ),
         (["mnist.gin"], ["train.batch_szie=1"], "'batch_szie'.*did you mean batch_size"),
         (["mnist.gin"], ["trian.batch_size=1"], "'trian'.*did you mean train"),
-        (["mnist.gin"], ["article.discriminator.dropot=1"], "did you mean dropout"),
+        (["mnist.gin"], ["dcgan.discriminator.dropot=1"], "did you mean dropout"),
         (
             ["mnist.gin", "models/chatgpt.gin"],
             ["discriminator.dropout=0"],
-            "Ambiguous selector 'discriminator', matches .*chatgpt.*article",
+            "Ambiguous selector 'discriminator', matches .*chatgpt.*dcgan",
         ),
         (["mnist.gin"], ["train.loss=@other.loss"], "param imports nothing: bind it in a gin file"),
         (["no_registration.gin"], [], "begin its file with `from __gin__"),
@@ -84,10 +112,10 @@ def test_a_file_of_ones_own_may_include_a_shipped_one(tmp_path):
 )
 def test_mistakes_become_one_line_with_the_closest_names(tmp_path, files, params, message):
     (tmp_path / "bad_import.gin").write_text(
-        "from __gin__ import dynamic_registration\nfrom trainer.modles import article\n"
+        "from __gin__ import dynamic_registration\nfrom trainer.modles import dcgan\n"
     )
     (tmp_path / "no_registration.gin").write_text(
-        "from trainer import losses\ninclude 'mnist.gin'\ntrain.loss = @losses.other\n"
+        "from trainer.gan import losses\ninclude 'mnist.gin'\ntrain.loss = @losses.other\n"
     )
     (tmp_path / "no_import.gin").write_text(
         "from __gin__ import dynamic_registration\nexperiment.train.seed = 1\n"
@@ -97,27 +125,26 @@ def test_mistakes_become_one_line_with_the_closest_names(tmp_path, files, params
     assert "\n" not in str(caught.value)
 
 
-def test_an_overlay_alone_is_refused():
-    config.load(["models/chatgpt.gin"], [])
-    with pytest.raises(TrainerError, match=r"leaves train\.dataset open: add a base config"):
-        config.call("train", model_dir="unused", task=None)
+@pytest.mark.parametrize("name", ["models/chatgpt.gin", "hardware/tpu.gin"])
+def test_an_overlay_alone_is_refused(name):
+    with pytest.raises(TrainerError, match=r"leaves .*train\.dataset.* open: add a base config"):
+        config.load([name])
 
 
-def test_call_passes_bindings_and_arguments(tmp_path):
+def test_a_config_of_something_else_is_refused(tmp_path):
     (tmp_path / "mine.gin").write_text(
-        "from __gin__ import dynamic_registration\nfrom trainer import losses\n"
+        "from __gin__ import dynamic_registration\nfrom trainer.gan import losses\n"
         "losses.binary_cross_entropy.real_label = 0.9\n"
     )
-    config.load(["mine.gin"], [])
-    loss = config.call("binary_cross_entropy", fake_label=0.5)
-    assert loss.discriminator is not None
+    with pytest.raises(TrainerError, match=r"(binds nothing of train|leaves train\..* open): add a base"):
+        config.load(["mine.gin"])
 
 
 def test_a_run_without_config_is_refused(tmp_path):
     with pytest.raises(TrainerError, match="name a config with --gin_file"):
-        config.saved_in(None)
+        config.find_saved(None)
     with pytest.raises(TrainerError, match="holds no config.gin"):
-        config.saved_in(str(tmp_path))
+        config.find_saved(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -128,11 +155,11 @@ def test_a_run_without_config_is_refused(tmp_path):
         ("include 'other.gin'\n", "'other.gin'"),
         (
             "from __gin__ import dynamic_registration\nfrom trainer import experiment\n"
-            "from trainer import strategy\nexperiment.train.seed = @strategy.os.getpid()\n",
+            "from trainer.distributed import strategy\nexperiment.train.seed = @strategy.os.getpid()\n",
             "strategy.os.getpid",
         ),
         (
-            "from __gin__ import dynamic_registration\nfrom trainer import strategy\n"
+            "from __gin__ import dynamic_registration\nfrom trainer.distributed import strategy\n"
             "strategy.os.system.command = 'false'\n",
             "strategy.os.system",
         ),
@@ -140,28 +167,32 @@ def test_a_run_without_config_is_refused(tmp_path):
 )
 def test_a_runs_config_may_not_call_foreign_code(tmp_path, text, foreign):
     (tmp_path / "payload.py").write_text("raise SystemExit('the payload ran')\n")
-    (tmp_path / config.SAVED_NAME).write_text(text)
+    (tmp_path / config.FILE_NAME).write_text(text)
     with pytest.raises(TrainerError, match=f"uses {foreign}, .* name it: --gin_file="):
         config.load_saved(str(tmp_path), [])
 
 
 def test_a_runs_config_of_our_own_code_is_read(tmp_path):
-    config.load(["mnist.gin", "models/chatgpt.gin", "hardware/mirrored.gin"], [])
-    config.save(str(tmp_path))
-    text = config.text()
-    config.load_saved(str(tmp_path), [])
-    assert config.text() == text
+    loaded = config.load(["mnist.gin", "models/chatgpt.gin", "hardware/mirrored.gin"])
+    config.save(str(tmp_path), loaded.text)
+    assert config.load_saved(str(tmp_path)).text == loaded.text
+
+
+def test_a_run_that_only_its_notebook_can_build_says_so(tmp_path):
+    config.save(str(tmp_path), config.NOTEBOOK_ONLY)
+    with pytest.raises(TrainerError, match="built in a notebook with notebook_only=True"):
+        config.load_saved(str(tmp_path))
 
 
 def test_saving_keeps_the_config_and_logs_what_changed(tmp_path, caplog):
-    config.load(["mnist.gin"], [])
-    config.save(str(tmp_path))
-    saved = tmp_path / config.SAVED_NAME
-    assert saved.read_text() == config.text()
-    assert config.saved_in(str(tmp_path)) == str(saved)
-    config.load([str(saved)], ["train.num_epochs=40"])
+    text = config.load(["mnist.gin"]).text
+    config.save(str(tmp_path), text)
+    saved = tmp_path / config.FILE_NAME
+    assert saved.read_text() == text
+    assert config.find_saved(str(tmp_path)) == str(saved)
+    changed = config.load([str(saved)], ["train.num_epochs=40"])
     with caplog.at_level("WARNING", logger="absl"):
-        config.save(str(tmp_path))
+        config.save(str(tmp_path), changed.text)
     assert "- experiment.train.num_epochs = 30" in caplog.text
     assert "+ experiment.train.num_epochs = 40" in caplog.text
     assert len(caplog.records) == 2
@@ -171,36 +202,3 @@ def test_experiments_hold_every_file_but_hardware():
     names = {name for files in config.experiments() for name in files}
     assert names == {n for n in config.available() if not n.startswith("hardware/")}
     assert ["mnist.gin", "models/chatgpt.gin"] in config.experiments()
-
-
-def test_bound_is_what_the_config_names():
-    config.load(["digits.gin"], [])
-    assert config.bound("train.dataset")().spec.name == "digits"
-
-
-def test_bound_without_a_base_names_one():
-    config.load(["hardware/tpu.gin"], [])
-    with pytest.raises(TrainerError, match=r"train\.dataset open: .*mnist\.gin"):
-        config.bound("train.dataset")
-
-
-def test_settings_are_plain_values_of_what_was_called():
-    config.load(
-        ["digits.gin", "losses/hinge.gin", "hacks/cosine_learning_rate.gin"],
-        ["beta = 0.25", "adam.beta_1 = %beta"],
-    )
-
-    def task(run):
-        found.update(config.settings(without=["trainer.doctor.doctor", "trainer.doctor.rules"]))
-        return 0
-
-    found = {}
-    config.call("train", model_dir="nowhere", data_dir=None, task=task)
-    expected = {
-        **{"batch_size": 32, "loss": "hinge", "generator": "article.generator"},
-        **{"adam.learning_rate": "rate/cosine()", "rate/cosine.first": 4e-4, "adam.beta_1": 0.25},
-        **{"conditional": False, "penalties": "none", "replay": "none", "seed": 0},
-        **{"article.discriminator.dropout": 0.4, "Evaluator.num_samples": 10_000},
-    }
-    assert {name: found[name] for name in expected} == expected
-    assert not {"Doctor.every", "collapse.share", "model_dir", "beta"} & found.keys()

@@ -141,7 +141,7 @@ class Experiment(GanConfig, Schedule):
           TrainerError: if settings do not fit each other, the data or the devices, or cannot be
             saved for the command line.
         """
-        text = self._config_text(notebook_only)
+        text = config.NOTEBOOK_ONLY if notebook_only else self.to_gin()
         distribution = _make_strategy(self.strategy)  # before anything else uses the devices
         with multihost.explain_lost_peer(distribution):
             dataset = self.dataset(data_dir=data_dir)
@@ -174,12 +174,15 @@ class Experiment(GanConfig, Schedule):
             settings=flatten(self),
         )
 
-    def _config_text(self, notebook_only: bool) -> str:
+    def to_gin(self) -> str:
+        """The experiment as gin text: what it was read from, or else written from its settings.
+
+        Raises:
+          TrainerError: naming the setting that gin text cannot hold.
+        """
         if self.config_text is not None:
             return self.config_text
-        if notebook_only:
-            return config.NOTEBOOK_ONLY
-        return gin_text(self, "trainer.experiment.train")
+        return gin_text(self, f"{__name__}.{config.ROOT}")
 
 
 train = Experiment

@@ -282,12 +282,10 @@ class _GinText:
             for part in name.split("."):
                 found = getattr(found, part, None)
         if found is not function:
-            where = (
-                "this notebook or program" if module == "__main__" else f"a function of {module}"
-            )
+            where = "this notebook" if module == "__main__" else f"a function of {module}"
             raise TrainerError(
-                f"{path} is {name or function!r}, defined in {where}, which the command line cannot "
-                "import when it resumes the run; put it into a module of its own, or build with "
+                f"{path} is {name or repr(function)}, defined in {where}, where the command line "
+                "cannot find it to resume the run; put it into a module of its own, or build with "
                 "notebook_only=True"
             )
         return self._module(module)
