@@ -18,6 +18,11 @@ from support.process import SMALL, environment
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+TUTORIALS = [TUTORIAL, TUTORIAL.with_suffix(".es.md")]
+EXECUTED = [TUTORIAL, ROOT / "docs" / "python.md"]
+"""The pages that are run from top to bottom; the second takes up the first one's run."""
+BLOCK = re.compile(r"(?:^`([\w.]+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""(name of a file whose content the block is, language, text)."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a shown command begins with, and what it is known by here.
 TRAINER = "python -m trainer.main "
@@ -56,11 +61,13 @@ FIRST = ("--gin_file=digits.gin",)
 TPU, HERE = "--gin_file=hardware/tpu.gin", "--gin_file=hardware/one_device.gin"
 
 
-def tutorial_items():
-    """The tutorial from top to bottom: its snippets, and the runs that they need."""
-    for language, text in FENCE.findall(TUTORIAL.read_text()):
-        if language == "python":
-            yield "python", text
+def page_items(page):
+    """A page from top to bottom: its snippets, its files, and the runs that they need."""
+    for name, language, text in BLOCK.findall(page.read_text()):
+        if name:
+            yield "file", [name, text]
+        elif language == "python":
+            yield "python", [page.stem, text]
         elif not language:
             for line in text.splitlines():
                 if line.startswith(TRAINER):
@@ -73,24 +80,25 @@ def tutorial_items():
 
 def plans(data_dir):
     """The plan of each command: everything is built, and nothing trained."""
-    runs = {"runs/digits"}  # the tutorial's
+    runs = {"runs/digits", "runs/hinge"}  # which the executed pages have trained
     for shown in SHOWN:
         for model_dir in flag(shown, "model_dir"):
             if model_dir not in runs and not flag(shown, "gin_file"):
                 yield "saved", model_dir.removeprefix("runs/")
                 runs.add(model_dir)
-        # Where there is no TPU, all but the choice of it can be built.
+        # Without a TPU, everything but the choice of it can be built.
         here = [HERE] if TPU in shown else []
         yield "trainer", [*shown, *here, f"--data_dir={data_dir}", "--dry_run"]
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """What came of the tutorial, of each command's plan, and the directory that all ran in."""
+def ran(tmp_path_factory, data_dir):
+    """The results of the executed pages and of each command's plan, and their directory."""
     folder = tmp_path_factory.mktemp("pages")
     for name in ("mnist", "fashion_mnist", "cifar10"):
         write_mnist(folder / "data", 200, 20, name=name)
-    items = [*tutorial_items(), *plans(folder / "data")]
+    items = [item for page in EXECUTED for item in page_items(page)]
+    items += plans(folder / "data")
     (folder / "items").write_text(json.dumps(items))
     worker = [
         sys.executable,
@@ -101,7 +109,10 @@ def ran(tmp_path_factory):
     done = subprocess.run(
         worker,
         cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT)),
+        # The directory of a notebook, and the classifier of the digits for the evaluation.
+        env=environment(
+            PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}:{folder}", TFDS_DATA_DIR=str(data_dir)
+        ),
         capture_output=True,
         text=True,
         timeout=600,
@@ -112,28 +123,43 @@ def ran(tmp_path_factory):
     return list(zip(items, results, strict=True)), folder
 
 
+def test_every_python_block_of_a_page_is_executed():
+    pages = [page for page in PAGES if "```python" in page.read_text()]
+    tested = {*EXECUTED, *TUTORIALS, ROOT / "docs" / "extending.md"}  # the last by test_extending
+    assert set(pages) == tested
+
+
 @pytest.mark.slow
-def test_the_tutorials_snippets_print_what_it_says(ran):
+@pytest.mark.parametrize("page", EXECUTED, ids=lambda page: page.stem)
+def test_snippets_print_what_their_page_says(ran, page):
     results, _ = ran
-    printed = [(code, out) for (kind, _), (code, out, _) in results if kind == "python"]
-    blocks = FENCE.findall(TUTORIAL.read_text())
+    printed = [
+        (value[1], code, out, err)
+        for (kind, value), (code, out, err) in results
+        if kind == "python" and value[0] == page.stem
+    ]
+    blocks = [(language, text) for name, language, text in BLOCK.findall(page.read_text())]
     for language, text in blocks:
         assert language in ("", "python", "text"), text
-    wanted = [
-        after[1] if after[0] == "text" else ""
-        for block, after in itertools.pairwise([*blocks, ("", "")])
-        if block[0] == "python"
-    ]
-    assert printed == [(0, text) for text in wanted]
-    assert len(wanted) == sum(language == "text" for language, _ in blocks) > 9
+    following = dict(itertools.pairwise([*blocks, ("", "")]))
+    for source, code, out, err in printed:
+        assert code == 0, err
+        language, text = following["python", source]
+        assert occurs_whole(text if language == "text" else "", out), (source, out)
+    assert len(printed) > 9
+
+
+def occurs_whole(shown, text):
+    """Whether `text` is what is shown, where "…" stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, shown.split("…"))), text, re.DOTALL)
 
 
 @pytest.mark.slow
-def test_the_tutorials_runs_leave_their_pictures(ran):
+def test_executed_pages_leave_their_pictures(ran):
     results, folder = ran
     done = [out for (kind, value), (code, out, _) in results if kind == "trainer" and code == 0]
     assert done[0].startswith("Trained to step 6")
-    assert {"untrained.png", "drawn.png", "samples.png", "ways.png"} <= {
+    assert {"untrained.png", "drawn.png", "samples.png", "ways.png", "hinge.png"} <= {
         path.name for path in folder.glob("*.png")
     }
 

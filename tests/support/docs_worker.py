@@ -2,13 +2,19 @@
 
     python docs_worker.py ITEMS RESULTS
 
-ITEMS is JSON, a list of [kind, value]: "python" and its source, all in one namespace; "trainer" and
-the arguments of `python -m trainer.main`; "saved" and the name of a config, for a run in runs/ that
-has it. RESULTS will be a list of [exit code, standard output, standard error].
+ITEMS is JSON, a list of [kind, value]:
+
+- "python" and [page, source], where the sources of a page share one namespace, as in a notebook;
+- "file" and [name, content];
+- "trainer" and the arguments of `python -m trainer.main`;
+- "saved" and the name of a config, for a run in runs/ that has it.
+
+RESULTS will be a list of [exit code, standard output, standard error].
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import io
 import json
@@ -16,37 +22,46 @@ import sys
 import traceback
 from pathlib import Path
 
-from absl import flags
-
-import trainer.main
-
-import tensorflow as tf  # isort: skip
+from support import inprocess
 
 from trainer import config
 
-NAMESPACE = {}
+import tensorflow as tf  # isort: skip
+
+NAMESPACES = collections.defaultdict(lambda: {"__name__": "__main__"})
 NUM_DEVICES = 4  # as many as the pages ask for, since a process can be cut once only
 
 
-def run_python(source):
-    exec(compile(source, "tutorial", "exec"), NAMESPACE)
+def run_python(value):
+    page, source = value
+    exec(compile(source, page, "exec"), NAMESPACES[page])
+    return 0
+
+
+def write_file(value):
+    name, content = value
+    Path(name).write_text(content)
     return 0
 
 
 def run_trainer(arguments):
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS(["trainer.main", *arguments])
-    return trainer.main.main(["trainer.main"])
-
-
-def save_config(name):
-    config.load([f"{name}.gin"], [])
-    Path("runs", name).mkdir(parents=True)
-    config.save(f"runs/{name}")
+    out, _ = inprocess.run(*arguments)
+    print(out, end="")
     return 0
 
 
-RUN = {"python": run_python, "trainer": run_trainer, "saved": save_config}
+def save_config(name):
+    Path("runs", name).mkdir(parents=True)
+    config.save(f"runs/{name}", config.load([f"{name}.gin"]).text)
+    return 0
+
+
+RUN = {
+    "python": run_python,
+    "file": write_file,
+    "trainer": run_trainer,
+    "saved": save_config,
+}
 
 
 def attempt(kind, value):
