@@ -1,4 +1,4 @@
-"""docs/extending.md: its files and commands, as they stand on the page, in an empty directory."""
+"""docs/extending.md: its files and commands, run as the page shows them in an empty directory."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def test_the_page_has_what_the_tests_follow():
     assert len(COMMANDS) == 7
 
 
-def test_a_loss_and_taking_up_its_run(page):
+def test_a_loss_and_resuming_its_run(page):
     directory, follow = page
     assert last_line(follow("A loss"))
     text = (directory / "runs/my_loss/config.gin").read_text()
     assert "experiment.train.loss = @my_loss.least_squares" in text
     assert "my_loss.least_squares.wanted = 1.0" in text
-    follow("Taking up such a run")
+    follow("Resuming such a run")
     assert Image.open(directory / "samples.png").size[0] > 28
 
 
@@ -86,7 +86,7 @@ def test_a_penalty(page):
 def test_a_model_is_invariant_and_resumes_exactly(page):
     directory, follow = page
     assert last_line(follow("A model"))
-    halves, replicas = map(float, follow("Is it so?")[-2:])
+    halves, replicas = map(float, follow("Checking a model")[-2:])
     assert halves == 0
     assert 0 < replicas < 1e-3
     names = checkpoint(directory / "runs/whole", 20)
@@ -101,7 +101,7 @@ def test_the_distance_tells_statistics_of_each_replica(page):
     (directory / "apart.py").write_text(apart.replace('package="my_model"', 'package="apart"'))
     config = (directory / "my_model.gin").read_text().replace("my_model", "apart")
     (directory / "apart.gin").write_text(config)
-    commands = re.sub(r".*halves.*\n", "", COMMANDS["Is it so?"])
+    commands = re.sub(r".*halves.*\n", "", COMMANDS["Checking a model"])
     (distance,) = follow(None, commands.replace("my_model", "apart").replace("runs/", "apart/"))[
         -1:
     ]
@@ -111,14 +111,14 @@ def test_the_distance_tells_statistics_of_each_replica(page):
 def test_a_dataset(page):
     directory, follow = page
     assert last_line(follow("A dataset"))
-    assert '"dataset": "shapes"' in (directory / "runs/my_data/identity.json").read_text()
-    assert '"dataset size": 600' in (directory / "runs/my_data/identity.json").read_text()
+    assert '"dataset": "shapes"' in (directory / "runs/my_data/compatibility.json").read_text()
+    assert '"dataset size": 600' in (directory / "runs/my_data/compatibility.json").read_text()
 
 
 def test_a_strategy_changes_nothing_but_rounding(page):
     directory, follow = page
     assert last_line(follow("A strategy"))
-    # In float32 the article's GAN has activations at LeakyReLU's kink, which rounding parts.
+    # In float32 the tutorial's GAN has activations at LeakyReLU's kink, where rounding decides.
     exact = COMMANDS["A strategy"].strip() + " --gin_param=\"train.precision='float64'\""
     follow(None, f"{exact} --model_dir=runs/two")
     follow(None, f"{exact.replace('--gin_file=my_strategy.gin', '')} --model_dir=runs/one")

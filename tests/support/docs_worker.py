@@ -23,7 +23,6 @@ import traceback
 from pathlib import Path
 
 from support import inprocess
-
 from trainer import config
 
 import tensorflow as tf  # isort: skip
