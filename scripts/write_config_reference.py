@@ -12,12 +12,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 import griffe
 from absl import app
 from gin import config_parser
+
+from trainer.reporting.markdown import table
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -30,6 +31,7 @@ _GIVEN = (
 )
 """Arguments that the trainer passes itself to the functions that a config names."""
 
+ARGUMENTS = ("argument", "type", "default", "meaning")
 TRAIN = "trainer.experiment.train"
 """gin's name for the settings of `Experiment`, which has a section of its own."""
 
@@ -168,13 +170,6 @@ def escaped(prose: str) -> str:
     return "".join(plain)
 
 
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A Markdown table; within code a bar still ends a cell, unless it is escaped."""
-    lines = [head, ("---",) * len(head), *rows]
-    cells = ([re.sub(r"(?<!\\)\|", r"\|", cell) for cell in line] for line in lines)
-    return [f"| {' | '.join(line)} |" for line in cells]
-
-
 def first_sentence(path: Path) -> str:
     """The first sentence of the comment that a gin file begins with."""
     comment = re.match(r"(?:#.*\n)+", path.read_text())
@@ -183,7 +178,7 @@ def first_sentence(path: Path) -> str:
     return re.split(r"(?<=[.?])\s+(?=[A-Z])", prose)[0]
 
 
-def configs() -> list[str]:
+def configs() -> str:
     """A table of the shipped gin files, base configs first."""
     paths = sorted(CONFIGS.rglob("*.gin"), key=lambda p: (p.parent != CONFIGS, p.as_posix()))
     names = [path.relative_to(CONFIGS).as_posix() for path in paths]
@@ -204,11 +199,11 @@ def section(module: griffe.Module, items: list[griffe.Object]) -> list[str]:
         (f"`{module.name}.{item.name}`", " ".join(text(item)[: 1 if settings[item] else None]))
         for item in items
     ]
-    lines += [*table(("configurable", "what it is"), rows), ""]
+    lines += [table(("configurable", "what it is"), rows), ""]
     for item in items:
         if settings[item]:
             lines += [f"### {module.name}.{item.name}", "", "\n\n".join(text(item)[1:]), ""]
-            lines += [*table(("argument", "type", "default", "meaning"), settings[item]), ""]
+            lines += [table(ARGUMENTS, settings[item]), ""]
     return lines
 
 
@@ -216,7 +211,7 @@ def train_section(package: griffe.Module) -> list[str]:
     """The settings of `train`, one table for each group."""
     lines = ["## experiment", "", "### experiment.train", ""]
     for meaning, rows in groups(package):
-        lines += [meaning, "", *table(("argument", "type", "default", "meaning"), rows), ""]
+        lines += [meaning, "", table(ARGUMENTS, rows), ""]
     return lines
 
 
@@ -228,7 +223,7 @@ def page() -> str:
     titles = ["experiment", *(module.path.removeprefix("trainer.") for module in found)]
     contents = ", ".join(f"[{title}](#{title.replace('.', '')})" for title in titles)
     lines = [PAGE.read_text().split(MARK)[0] + MARK, "", f"Sections: {contents}.", ""]
-    lines += ["## Shipped configs", "", *configs(), "", *train_section(package)]
+    lines += ["## Shipped configs", "", configs(), "", *train_section(package)]
     for module, items in found.items():
         lines += section(module, items)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
