@@ -1,11 +1,13 @@
-"""Compiles the train step for a TPU that need not be there, and says how it would do.
+"""Compiles the train step for a TPU, without a TPU, and estimates its speed.
 
-    python scripts/tpu_check.py --gin_file=mnist.gin --gin_file=hardware/tpu.gin --topology=v5e:2x4
-    python scripts/tpu_check.py --all --gin_file=hardware/tpu.gin --topology=v6e:2x4
+  python scripts/tpu_check.py --gin_file=mnist.gin --gin_file=hardware/tpu.gin
+  python scripts/tpu_check.py --all --gin_file=hardware/tpu.gin \\
+      --topology=v6e:2x4
 
-It needs pip install 'gan-trainer[tpu-check]': the compiler is libtpu's own. The same program also
-runs a step on this machine's CPU, and must give the trainer's own update. Exits with 1 where it
-does not, or where an operation has no place on a TPU, naming the line that made it.
+It needs pip install 'gan-trainer[tpu-check]': the compiler is libtpu's own. A
+step of the compiled program also runs on this machine's CPU, and must make the
+trainer's own update. The exit code is 1 if it does not, or if a TPU cannot run
+an operation; the error names the line that made it.
 """
 
 from __future__ import annotations
@@ -17,34 +19,42 @@ from absl import flags, logging
 from trainer import config, errors
 from trainer.tools import command_line
 
-GIN_FILE = flags.DEFINE_multi_string("gin_file", [], "As the trainer takes them. Repeatable.")
-GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A binding over the files. Repeatable.")
+GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file", [], "A gin file, as the trainer takes it. Repeatable."
+)
+GIN_PARAM = flags.DEFINE_multi_string("gin_param", [], "A setting over the files. Repeatable.")
 TOPOLOGY = flags.DEFINE_multi_string(
-    "topology", ["v5e:2x4"], "A generation and its chips, such as v6e:2x4 or v4:2x2x1. Repeatable."
+    "topology",
+    ["v5e:2x4"],
+    "TPU generation and shape of the slice, such as v6e:2x4 or v4:2x2x1. Repeatable.",
 )
 ALL = flags.DEFINE_bool("all", False, "Check every shipped config, with --gin_file over each.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets, where one must be read.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."
+)
 
 
 def _check_all() -> int:
     logging.set_verbosity(logging.WARNING)
     command_line.import_tensorflow()
+    from trainer.reporting import markdown
+
     rows = []
     code = 0
     for files in config.experiments() if ALL.value else [[]]:
         gin_files = [*files, *GIN_FILE.value]
         try:
             rows += _check(gin_files)
-        except errors.TrainerError as error:  # and the other experiments may be sound
+        except errors.TrainerError as error:  # the other experiments may compile
             print(f"error: {error} ({' '.join(gin_files)})", file=sys.stderr)
             code = error.exit_code
     if len(rows) > 1:
-        print(_table(rows))
+        print(markdown.table(list(rows[0]), [list(row.values()) for row in rows]))
     return code
 
 
 def _check(gin_files: list[str]) -> list[dict[str, str]]:
-    """One row a topology, each printed as soon as it is known."""
+    """Checks a config on each topology, prints the results as they come, and returns them."""
     from trainer.experiment import Experiment
     from trainer.tools.tpu_check import check, compiler
     from trainer.tools.tpu_check.program import XlaReplicas, lower
@@ -58,7 +68,7 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
             replicas = check.build(experiment, XlaReplicas(count), data_dir=DATA_DIR.value)
             program = lower(replicas)
             distance = None
-            if count <= compiler.MOST_CPU_REPLICAS:
+            if count <= compiler.MAX_CPU_REPLICAS:
                 distance = check.update_distance(program, replicas, experiment, DATA_DIR.value)
             programs[count] = program, distance
         program, distance = programs[count]
@@ -68,12 +78,6 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
         print("\n".join(f"{name:34} {value}" for name, value in rows[-1].items()))
         print(check.assumptions(compiled.device_kind), end="\n\n", flush=True)
     return rows
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    """The rows in Markdown."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

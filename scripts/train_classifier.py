@@ -1,8 +1,9 @@
-"""Trains the classifier whose features evaluation uses, and writes its weights for the package.
+"""Trains the classifier whose features evaluation uses, and writes its weights.
 
-    python scripts/train_classifier.py --dataset=mnist --data_dir=DATA --output=mnist-v1.npz
+  python scripts/train_classifier.py --dataset=mnist --output=mnist-v1.npz
 
-Prints the test accuracy and the sha256 to put into trainer/evaluation/features/classifier.py.
+It prints the test accuracy, and the sha256 to put into
+trainer/evaluation/features/classifier.py.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import hashlib
 
 from absl import flags
 
-import trainer  # noqa: F401  sets Keras's backend
 from trainer import files
-from trainer.data import tfds_source
-from trainer.evaluation.features import classifier
 from trainer.tools import command_line
 
-DATASET = flags.DEFINE_string("dataset", None, "A TFDS builder's name.", required=True)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared datasets. Default: TFDS's own.")
-OUTPUT = flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS builder.", required=True)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."
+)
+OUTPUT = flags.DEFINE_string("output", None, "Path of the .npz file to write.", required=True)
 
 
 def _train() -> None:
+    command_line.import_tensorflow()
+    from trainer.data import tfds_source
+    from trainer.evaluation.features import classifier
+
     for path in (OUTPUT.value, DATA_DIR.value or ""):
         files.check(path)
     dataset = tfds_source.from_builder(name=DATASET.value, data_dir=DATA_DIR.value)

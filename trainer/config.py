@@ -13,7 +13,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import gin
@@ -68,6 +68,16 @@ def experiments() -> list[list[str]]:
     """--gin_file of each shipped experiment: the bases, and the overlays over mnist.gin."""
     names = [name for name in available() if not name.startswith("hardware/")]
     return [["mnist.gin", name] if "/" in name else [name] for name in names]
+
+
+def run_name(gin_files: Sequence[str]) -> str:
+    """The name of a run: its files' names, without hardware overlays unless there is nothing else.
+
+    Hardware does not change what a run computes.
+    """
+    paths = [PurePosixPath(name) for name in gin_files]
+    deciding = [path for path in paths if path.parent.name != "hardware"]
+    return "-".join(path.stem for path in deciding or paths)
 
 
 def find(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -82,11 +82,9 @@ _GROUPS = {
 }
 
 
-def default_model_dir(gin_files: list[str]) -> str:
-    """runs/ and the names of the files that decide the result: hardware overlays do not."""
-    paths = [PurePosixPath(name) for name in gin_files]
-    names = [path.stem for path in paths if path.parent.name != "hardware"]
-    return f"runs/{'-'.join(names)}"
+def default_model_dir(gin_files: Sequence[str]) -> str:
+    """The directory of a run without --model_dir."""
+    return f"runs/{config.run_name(gin_files)}"
 
 
 def _run() -> int:

@@ -22,5 +22,5 @@ def test_a_short_benchmark_leaves_table_figures_and_chart(tmp_path):
     figures = json.loads((tmp_path / "benchmark.json").read_text())
     assert [*figures["loops"]] == ["notebook", "float32"]
     assert figures["rounds"] == 2 and figures["batch_size"] == 8
-    assert figures["loops"]["float32"]["share_of_kernel_floor"]["median"] > 0
+    assert figures["loops"]["float32"]["kernel_share"]["median"] > 0
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")

@@ -1,1 +1,1 @@
-"""Side by side on this machine: the trainer, the notebook it came from, and others' loops."""
+"""Training loops compared on one machine: this trainer's, the tutorial's and others'."""

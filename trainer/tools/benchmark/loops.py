@@ -1,4 +1,4 @@
-"""Training loops over the same GAN: the notebook's, a plain TensorFlow one, and this trainer's."""
+"""Training loops for the same GAN: the notebook's, a plain TensorFlow one, and this trainer's."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Loop(NamedTuple):
     """One way to train."""
 
     run: Callable[[int], object]
-    """Trains for some steps."""
+    """Trains for a number of steps."""
     first_losses: Losses
-    """The discriminator's and the generator's in a first step without dropout."""
+    """Losses of the discriminator and the generator in a first step without dropout."""
 
 
 class _Models(NamedTuple):
@@ -31,7 +31,7 @@ class _Models(NamedTuple):
 
 
 def _models(problem: Problem, dropout: float) -> _Models:
-    """As the tutorial writes them, in Keras's own layers."""
+    """The tutorial's networks in Keras's own layers."""
     leaky = functools.partial(keras.layers.LeakyReLU, negative_slope=0.2)
     generator = keras.Sequential(
         [
@@ -96,7 +96,7 @@ def notebook(problem: Problem) -> Loop:
 
 
 def one_step(problem: Problem) -> Loop:
-    """One tf.function a step, with gradient tapes: what TensorFlow's own tutorials do."""
+    """One tf.function for each step, with gradient tapes, as in TensorFlow's tutorials."""
 
     def make(dropout: float) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]]:
         generator, discriminator = _models(problem, dropout)
@@ -114,8 +114,8 @@ def one_step(problem: Problem) -> Loop:
             variables = discriminator.trainable_variables
             optimizers[0].apply(tape.gradient(loss_d, variables), variables)
             with tf.GradientTape() as tape:
-                judged = discriminator(generator(second, training=True), training=True)
-                loss_g = cross_entropy(tf.ones([len(real), 1]), judged)
+                probabilities = discriminator(generator(second, training=True), training=True)
+                loss_g = cross_entropy(tf.ones([len(real), 1]), probabilities)
             variables = generator.trainable_variables
             optimizers[1].apply(tape.gradient(loss_g, variables), variables)
             return [loss_d, loss_g]
@@ -138,12 +138,12 @@ def _loop(problem: Problem, make: Callable[[float], Callable[..., Any]]) -> Loop
     return Loop(run, (float(d_loss), float(g_loss)))
 
 
-def ours(
+def this_trainer(
     problem: Problem,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
     **settings: Any,
 ) -> Loop:
-    """This trainer, with `settings` of `trainer.tools.benchmark.problem.trainer`."""
+    """This trainer, with settings as `trainer.tools.benchmark.problem.trainer` takes them."""
     make = functools.partial(
         trainer, problem.images, len(problem.real), strategy=strategy(), **settings
     )

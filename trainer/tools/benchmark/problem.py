@@ -1,4 +1,4 @@
-"""The work that every loop does: the article's GAN on noise in the place of MNIST's images."""
+"""The work of every loop: the tutorial's GAN on noise in place of MNIST's images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DROPOUT = 0.4
 
 
 class Problem(NamedTuple):
-    """Where all loops begin, so that their first losses can be compared; dropout off."""
+    """The start of all loops, so that their first losses, without dropout, can be compared."""
 
     images: np.ndarray
     """uint8 [N, 28, 28, 1]."""
     real: np.ndarray
     """float32 [B, 28, 28, 1] in [-1, 1], the first step's batch."""
     latents: np.ndarray
-    """float32 [2, B, Z], for both phases."""
+    """float32 [2, B, Z], one batch for each phase of the first step."""
     weights: list[np.ndarray]
-    """The generator's, then the discriminator's, in Keras's order."""
+    """Weights of the generator, then of the discriminator, in Keras's order."""
 
     def save(self, path: str) -> None:
         """Writes it to an .npz file."""
@@ -51,7 +51,7 @@ def trainer(
     precision: str = "float32",
     kernels: list[str] | None = None,
 ) -> GanTrainer:
-    """The article's GAN in this trainer."""
+    """The tutorial's GAN in this trainer."""
     config = GanConfig(
         generator=dcgan.generator,
         discriminator=functools.partial(dcgan.discriminator, dropout=dropout),
@@ -64,12 +64,12 @@ def trainer(
 
 
 def problem(batch_size: int, make: Callable[..., GanTrainer], num_images: int) -> Problem:
-    """The first batch, latents and weights of a trainer.
+    """The problem that begins with a trainer's first batch, latents and weights.
 
     Args:
       batch_size: B.
       make: (images, batch_size) -> GanTrainer.
-      num_images: As many as MNIST has, or fewer for a test.
+      num_images: Number of images, at least batch_size.
     """
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (num_images, 28, 28, 1), dtype=np.uint8)

@@ -1,9 +1,9 @@
-"""A loop in a process of its own, which trains when it is told to.
+"""One loop in a process of its own, which trains on request.
 
     python -m trainer.tools.benchmark.process NAME PROBLEM.npz
 
-It says {"losses": [d, g]} when it is ready; for each number of steps on its standard input it
-trains so many and says {"seconds": s, "peak_bytes": b}.
+It writes {"losses": [d, g]} when it is ready. For each number n on standard input, it trains n
+steps and writes {"seconds": s, "peak_bytes": b}.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import resource
 import sys
 import time
 
-from trainer.tools.benchmark.entrants import ENTRANTS
+from trainer.tools.benchmark.cases import CASES
 
 
 def main(name: str, path: str) -> None:
-    """Obeys standard input until it ends."""
+    """Serves requests from standard input until it ends."""
     output = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is none of the parent's
-    entrant = ENTRANTS[name]
-    if entrant.as_tensorflow_comes:
+    os.dup2(2, 1)  # what libraries print must not reach the parent
+    case = CASES[name]
+    if case.as_tensorflow_comes:
         os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # before TensorFlow is imported
     from trainer.tools.benchmark.problem import Problem
 
-    loop = entrant.make(Problem.load(path))
+    loop = case.make(Problem.load(path))
     print(json.dumps({"losses": loop.first_losses}), file=output)
     for line in sys.stdin:
         start = time.perf_counter()

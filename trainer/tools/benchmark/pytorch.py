@@ -1,4 +1,4 @@
-"""The same GAN and loop in PyTorch's eager mode."""
+"""The same GAN and training loop in PyTorch's eager mode."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _models(problem: Problem, dropout: float) -> tuple[nn.Module, nn.Module]:
     layers = [*generator, *discriminator]
     weights = iter(problem.weights)
     for layer in (y for y in layers if isinstance(y, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)):
-        # Kernels alone have more than one axis: what batch normalisation has is passed over.
+        # Only kernels have more than one axis; batch normalisation's weights are skipped.
         kernel = next(w for w in weights if w.ndim > 1)
         order = (1, 0) if kernel.ndim == 2 else (3, 2, 0, 1)
         layer.weight.data = torch.tensor(np.transpose(kernel, order).copy())
@@ -74,7 +74,7 @@ def _models(problem: Problem, dropout: float) -> tuple[nn.Module, nn.Module]:
 
 
 def loop(problem: Problem) -> Loop:
-    """Both phases a step, as the tutorial has them."""
+    """A loop whose step has the tutorial's two phases."""
 
     def make(dropout: float):
         generator, discriminator = _models(problem, dropout)

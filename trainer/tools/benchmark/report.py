@@ -1,4 +1,4 @@
-"""What the race found, as a table, as JSON and as a chart."""
+"""The benchmark's results as JSON, as a table and as a chart."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from trainer.kernels import cpu
-from trainer.tools.benchmark.entrants import BASELINE, ENTRANTS
-from trainer.tools.benchmark.race import Result
+from trainer.reporting import markdown
+from trainer.tools.benchmark.cases import BASELINE, CASES
+from trainer.tools.benchmark.runner import Result
 
 
 def summary(
     results: Mapping[str, Result],
-    floors: Mapping[str, Sequence[float]],
+    kernel_times: Mapping[str, Sequence[float]],
     batch_size: int,
     command: str,
 ) -> dict:
     """All figures, ready for JSON.
 
     Args:
-      results: Of the race, by entrant.
-      floors: The kernel floor in seconds a step, a number a round, of some entrants.
+      results: Measurements of each case, by name.
+      kernel_times: The kernel time of some cases: seconds per step, one number for each round.
       batch_size: Global batch size.
-      command: What was typed.
+      command: The command that ran the benchmark.
     """
     loops = {}
     for name, result in results.items():
         rate = batch_size / np.array(result.seconds_per_step)
-        entry: dict[str, Any] = {"title": ENTRANTS[name].title, "images_per_second": _spread(rate)}
+        entry: dict[str, Any] = {"title": CASES[name].title, "images_per_second": _spread(rate)}
         entry |= {"first_losses": result.losses, "peak_bytes": result.peak_bytes}
         entry["seconds_per_step"] = result.seconds_per_step
         if BASELINE in results:
             baseline = np.array(results[BASELINE].seconds_per_step)
             entry["ratio_to_notebook"] = _spread(baseline / np.array(result.seconds_per_step))
-        if name in floors:
-            share = np.array(floors[name]) / np.array(result.seconds_per_step)
-            entry["share_of_kernel_floor"] = _spread(share)
-            entry["kernel_floor_ms"] = _spread(1000 * np.array(floors[name]))
+        if name in kernel_times:
+            share = np.array(kernel_times[name]) / np.array(result.seconds_per_step)
+            entry["kernel_share"] = _spread(share)
+            entry["kernel_time_ms"] = _spread(1000 * np.array(kernel_times[name]))
         loops[name] = entry
     return {
         "command": command,
@@ -59,28 +60,25 @@ def _spread(values: np.ndarray) -> dict[str, float]:
     return {"median": float(median), "quartile_1": float(low), "quartile_3": float(high)}
 
 
-def table(figures: Mapping[str, Any]) -> str:
+def as_markdown(figures: Mapping[str, Any]) -> str:
     """The figures in Markdown: medians over the rounds, with quartiles in brackets."""
-    lines = [
-        "| loop | images/s | x notebook | of kernel floor | peak memory | first losses |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for entry in figures["loops"].values():
-        cells = [
+    header = ["loop", "images/s", "x notebook", "kernel share", "peak memory", "first losses"]
+    rows = [
+        [
             entry["title"],
             _shown(entry["images_per_second"], 0),
             _shown(entry.get("ratio_to_notebook"), 2),
-            _shown(entry.get("share_of_kernel_floor"), 2),
+            _shown(entry.get("kernel_share"), 2),
             f"{entry['peak_bytes'] / 1e6:,.0f} MB",
             ", ".join(f"{loss:.5f}" for loss in entry["first_losses"]),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
-    lines.append(
+        for entry in figures["loops"].values()
+    ]
+    return (
+        f"{markdown.table(header, rows)}\n\n"
         f"{figures['processor']}, {figures['cores']} cores; TensorFlow {figures['tensorflow']}; "
         f"batch {figures['batch_size']}, {figures['rounds']} rounds: `{figures['command']}`"
     )
-    return "\n".join(lines)
 
 
 def _shown(spread: Mapping[str, float] | None, digits: int) -> str:
@@ -91,7 +89,7 @@ def _shown(spread: Mapping[str, float] | None, digits: int) -> str:
 
 
 def chart(figures: Mapping[str, Any], path: str) -> None:
-    """Bars of images a second, with the quartiles, as a PNG file."""
+    """Writes a PNG of bars: images per second, with quartiles."""
     entries = list(figures["loops"].values())[::-1]
     rates = [entry["images_per_second"] for entry in entries]
     medians = np.array([rate["median"] for rate in rates])
@@ -105,8 +103,8 @@ def chart(figures: Mapping[str, Any], path: str) -> None:
     axes.barh([entry["title"] for entry in entries], medians, xerr=errors, height=0.6)
     for i, entry in enumerate(entries):
         if ratio := entry.get("ratio_to_notebook"):
-            place = rates[i]["quartile_3"] + medians.max() / 60
-            axes.text(place, i, f"{ratio['median']:.2f}x", va="center")
+            right = rates[i]["quartile_3"] + medians.max() / 60
+            axes.text(right, i, f"{ratio['median']:.2f}x", va="center")
     axes.set(xlabel=f"images/s, batch {figures['batch_size']}, {figures['processor']}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -1,1 +1,1 @@
-"""Several configs against each other, with several seeds."""
+"""Compares configs: each is trained and evaluated with several seeds."""

@@ -1,4 +1,4 @@
-"""A comparison of configs as a page."""
+"""A comparison as an HTML page."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from trainer.evaluation.card import number
 from trainer.reporting import charts
 from trainer.reporting.card_page import TRAINING_CURVES, environment, style
 from trainer.reporting.tensorboard import read_scalars
-from trainer.tools.compare import compare
-from trainer.tools.compare.compare import Result
+from trainer.tools.compare import results as tables
+from trainer.tools.compare.results import Result
+from trainer.tools.compare.variants import model_dir
 
 _TEMPLATES = environment("trainer.tools.compare")
 
 
 def render(results: Sequence[Result], seeds: Sequence[int], output: str, command: str) -> str:
-    """The page: a verdict, the table, samples side by side from the same latents, and curves.
+    """The page: conclusions, the table, samples from the same latents side by side, and curves.
 
-    Of more than `comparison.FEW` configs, the table says what the verdicts would, and the curves,
-    which could not be told apart, are left out.
+    With more than MAX_COLUMNS configs, the table says what the conclusions would, and the curves
+    are left out, since their lines could not be told apart.
 
     Args:
       results: The baseline's first.
-      seeds: Of each result's cards.
+      seeds: The seeds of each result's cards, in their order.
       output: Directory of the comparison.
-      command: What made it, to show.
+      command: The command that made it, to show.
     """
-    baseline, *rivals = results
-    few = len(results) <= compare.FEW
+    baseline, *others = results
+    few = len(results) <= tables.MAX_COLUMNS
     names = [result.variant.name for result in results]
     return _TEMPLATES.get_template("comparison.html").render(
         style=style(),
@@ -40,8 +41,8 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
         card=baseline.cards[0],
         seeds=seeds,
         title=" or ".join(names) + "?" if few else "Which is better?",
-        verdicts=[compare.verdict(baseline, rival) for rival in rivals] if few else [],
-        table=compare.table(results),
+        conclusions=[tables.conclusion(baseline, other) for other in others] if few else [],
+        table=tables.table(results),
         grids=[
             (seed, [_samples(output, result, i, seed) for result in results])
             for i, seed in enumerate(seeds)
@@ -56,9 +57,9 @@ def render(results: Sequence[Result], seeds: Sequence[int], output: str, command
 
 
 def _samples(output: str, result: Result, index: int, seed: int) -> tuple[str, str]:
-    """The grid that training left at the step of the card: its data: URI and caption."""
+    """The sample grid of the step that was evaluated: its data: URI and caption."""
     card = result.cards[index]
-    directory = compare.model_dir(output, result.variant, seed)
+    directory = model_dir(output, result.variant, seed)
     with tf.io.gfile.GFile(f"{directory}/samples/step_{card.step:07d}.png", "rb") as file:
         pixels = np.asarray(Image.open(file))
     pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
@@ -71,7 +72,7 @@ def _curves(
 ) -> list[markupsafe.Markup]:
     scalars = {
         result.variant.name: [
-            read_scalars(compare.model_dir(output, result.variant, seed)) for seed in seeds
+            read_scalars(model_dir(output, result.variant, seed)) for seed in seeds
         ]
         for result in results
     }

@@ -1,1 +1,1 @@
-"""The trainer's replica step under the real TPU compiler, on a machine without a TPU."""
+"""Compiles the trainer's replica step with the real TPU compiler, on a machine without a TPU."""

@@ -1,4 +1,4 @@
-"""Whether a TPU would train what the trainer trains, and how fast it may be."""
+"""Whether a TPU would compute the trainer's own update, and how fast it could be."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import tensorflow as tf
 from trainer.data.dataset import Dataset, Examples
 from trainer.errors import TrainerError
 from trainer.experiment import Experiment
+from trainer.gan import optimizers
 from trainer.gan.trainer import METRICS, GanTrainer
 from trainer.tools.tpu_check import compiler
 from trainer.tools.tpu_check.chips import chip, roofline
 from trainer.tools.tpu_check.program import Program, lower
 
 BOUNDS = {"float64": (1e-12, 1e-9), "bfloat16": (0.25, 0.5)}
-"""Of `Distance`'s two numbers, by what the program computes in. One step of Adam from its start
-moves every weight by the learning rate, in a direction that rounding decides where the gradient is
-nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
+"""The largest `Distance` (slots, weights) that rounding explains, by the compute dtype. Adam's first
+step moves every weight by the learning rate, in a direction that rounding decides where the
+gradient is nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Between two updates of the same weights, relative to the trainer's own."""
+    """The distance of an update from the trainer's own, relative to the length of the latter."""
 
     slots: float
-    """Of the optimizers' slots: of the gradients, that is."""
+    """Distance of the optimizers' slots, which are the gradients after one step."""
     weights: float
-    """Of what was added to the weights and statistics."""
+    """Distance of the changes of weights and moving statistics."""
 
     def __str__(self) -> str:
         return f"{self.slots:.0e} of the gradients, {self.weights:.0e} of the weights' update"
@@ -43,13 +44,19 @@ def build(
     data_dir: str | None = None,
     precision: str | None = None,
 ) -> GanTrainer:
-    """The trainer of an experiment, with `strategy` and `precision` in place of its own.
+    """Builds an experiment's trainer with another strategy and precision.
 
-    Images are random numbers where the dataset's size is known without reading it: nothing is
-    downloaded.
+    If the size of the dataset is known without reading it, its images are random numbers instead,
+    and nothing is downloaded.
+
+    Args:
+      experiment: The experiment.
+      strategy: The strategy in place of its own.
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+      precision: The dtype policy in place of its own; None to keep it.
     """
 
-    def stand_in(*, data_dir: str | None) -> Dataset:
+    def random_images(*, data_dir: str | None) -> Dataset:
         source = experiment.dataset(data_dir=data_dir)
         if source.spec.num_train is None:
             return source
@@ -61,7 +68,7 @@ def build(
         dataclasses.replace(
             experiment,
             strategy=lambda: strategy,
-            dataset=stand_in,
+            dataset=random_images,
             precision=precision or experiment.precision,
         )
         .build("", data_dir=data_dir)
@@ -75,20 +82,20 @@ def update_distance(
     experiment: Experiment,
     data_dir: str | None = None,
 ) -> Distance:
-    """Runs the first step of `program` on CPU devices, and the trainer's own, and compares the two.
+    """Compares the first step of `program`, run on CPU devices, with the trainer's own.
 
-    What trains in float32 is compared in float64: in float32 the order of a sum decides on which
-    side of LeakyReLU's kink a few of a million activations fall, and one moves a gradient by 1e-3.
-    bfloat16 is compared as it is, with float32.
+    A program in float32 is compared in float64, since in float32 the order of a sum decides on
+    which side of LeakyReLU's kink a few of a million activations fall, and one moves a gradient by
+    1e-3. A program in bfloat16 is compared with float32.
 
     Args:
       program: Lowered from `replicas`.
-      replicas: A trainer of several replicas, untrained, of the experiment.
+      replicas: The experiment's trainer on several replicas, untrained.
       experiment: The experiment that `replicas` was built from.
-      data_dir: As it was given to `build`.
+      data_dir: Directory of prepared datasets, as given to `build`.
 
     Raises:
-      TrainerError: if they are further apart than rounding explains.
+      TrainerError: if they differ by more than rounding explains.
     """
     precision = "float32"
     if replicas.discriminator.compute_dtype == "float32":
@@ -99,8 +106,8 @@ def update_distance(
     single = build(experiment, one_device, data_dir=data_dir, precision=precision)
     outputs = compiler.run(program, single.batch_sampler.indices(0, 1)[0], 0)
     position = {id(variable): i for i, variable in enumerate(program.state)}
-    ours, slots = _state(replicas)
-    before = _vector([variable.numpy() for variable in ours])
+    weights, slots = _state(replicas)
+    before = _vector([variable.numpy() for variable in weights])
 
     def after(variables: Sequence[tf.Variable]) -> np.ndarray:
         new = [program.updated.get(position.get(id(variable), -1)) for variable in variables]
@@ -112,7 +119,7 @@ def update_distance(
     expected, expected_slots = (_vector([v.numpy() for v in part]) for part in _state(single))
     distance = Distance(
         slots=_relative(after(slots), expected_slots),
-        weights=_relative(after(ours) - before, expected - before),
+        weights=_relative(after(weights) - before, expected - before),
     )
     kind = replicas.discriminator.compute_dtype
     for name, bound in zip(("slots", "weights"), BOUNDS[kind], strict=True):
@@ -125,13 +132,18 @@ def update_distance(
 
 
 def _state(trainer: GanTrainer) -> tuple[list[tf.Variable], list[tf.Variable]]:
-    """Weights and statistics of the models, not opponents' or augmentations'; optimizer slots."""
-    weights, slots = [], []
-    for name, item in trainer.checkpoint_items.items():
-        if name.endswith("optimizer"):
-            slots += [variable for variable in item if variable.dtype.is_floating]
-        elif name != "step" and not isinstance(item, list):
-            weights += [variable.value for variable in item.variables]
+    """The networks' weights and moving statistics, and their optimizers' slots."""
+    networks = trainer.networks
+    models = [networks.generator, networks.discriminator]
+    if networks.generator_ema is not networks.generator:
+        models.append(networks.generator_ema)
+    weights = [variable.value for model in models for variable in model.variables]
+    slots = [
+        variable
+        for optimizer in (networks.generator_optimizer, networks.discriminator_optimizer)
+        for variable in optimizers.state(optimizer)
+        if variable.dtype.is_floating
+    ]
     return weights, slots
 
 
@@ -144,7 +156,7 @@ def _relative(ours: np.ndarray, expected: np.ndarray) -> float:
 
 
 def report(program: Program, compiled: compiler.Compiled, distance: Distance | None) -> dict:
-    """What there is to say of a program on a topology, by name."""
+    """What is known of a program on a topology: label -> text, ready to print."""
     peaks = chip(compiled.device_kind)
     cores = compiled.num_devices // compiled.num_chips
     least = roofline(
@@ -155,29 +167,29 @@ def report(program: Program, compiled: compiler.Compiled, distance: Distance | N
         bytes_accessed=compiled.bytes_accessed,
         all_reduced=program.all_reduced,
     )
-    room = peaks.memory / cores
-    pace = program.batch_size / compiled.num_chips / least.step
+    available = peaks.memory / cores
+    rate = program.batch_size / compiled.num_chips / least.step
     return {
         "replicas": f"{compiled.num_devices} of {program.batch_size // compiled.num_devices}",
         "compile s": f"{compiled.seconds:.0f}",
         "GFLOP": f"{compiled.flops / 1e9:.3g}",
         "MB moved": f"{compiled.bytes_accessed / 1e6:.0f}",
-        "HBM MB": f"{compiled.memory / 1e6:.0f} ({compiled.memory / room:.1%})",
+        "HBM MB": f"{compiled.memory / 1e6:.0f} ({compiled.memory / available:.1%})",
         "all-reduced MB": f"{program.all_reduced / 1e6:.2f}",
         "host B in, out": f"{program.from_host}, {4 * len(METRICS)}",
         "step µs at least": f"{least.step * 1e6:.0f} ({least.limit})",
-        "images/s a chip at most": f"{pace:,.0f}",
+        "images/s a chip at most": f"{rate:,.0f}",
         "operations off the TPU": f"none of {program.num_operations:,}",
         "distance from the trainer's own update": str(distance or "not run: too many replicas"),
     }
 
 
 def assumptions(device_kind: str) -> str:
-    """The peaks behind `report`'s least times, in one line."""
+    """The chip's peaks that `report` assumes, in one line."""
     peaks = chip(device_kind)
     link = peaks.interconnect
     ici = f"{link / 1e9:g} GB/s each way between chips" if link else "no limit between chips"
     return (
-        f"assumed of a {peaks.name} chip: {peaks.flops / 1e12:g} TFLOP/s in bfloat16, "
+        f"assumed for a {peaks.name} chip: {peaks.flops / 1e12:g} TFLOP/s in bfloat16, "
         f"{peaks.memory / 1e9:g} GB of HBM at {peaks.bandwidth / 1e9:g} GB/s, {ici}"
     )

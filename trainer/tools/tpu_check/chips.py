@@ -1,4 +1,4 @@
-"""What a TPU chip can do at most, and how long a program takes it at the least."""
+"""TPU chips' peak rates, and the least time that a program takes on them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Chip:
 
     name: str
     flops: float
-    """A second, in bfloat16, which is also how XLA multiplies float32 on TPUs by default."""
+    """FLOP/s in bfloat16, in which XLA also multiplies float32 on TPUs by default."""
     memory: float
     """Bytes of HBM."""
     bandwidth: float
-    """Of HBM, bytes a second."""
+    """Of HBM, in bytes/s."""
     interconnect: float | None = None
-    """To all neighbours, bytes a second one way; None where Google gives no such figure."""
+    """To all neighbours together, in bytes/s one way; None if Google publishes no figure."""
 
 
 _CHIPS = {
@@ -36,7 +36,7 @@ def chip(device_kind: str) -> Chip:
     """The chip that libtpu calls `device_kind`.
 
     Raises:
-      TrainerError: for a kind whose peaks are not known here.
+      TrainerError: if its peaks are not in the table.
     """
     if device_kind not in _CHIPS:
         raise TrainerError(
@@ -48,7 +48,11 @@ def chip(device_kind: str) -> Chip:
 
 @dataclass(frozen=True)
 class Roofline:
-    """The least seconds of a step that each of a chip's limits allows (Williams et al., 2009)."""
+    """Seconds that a step takes at least, by each of a chip's limits.
+
+    Williams et al., "Roofline: an insightful visual performance model for multicore architectures",
+    2009.
+    """
 
     compute: float
     memory: float
@@ -56,12 +60,12 @@ class Roofline:
 
     @property
     def step(self) -> float:
-        """Seconds, if all three overlap."""
+        """The seconds that a step takes at least, if all three overlap."""
         return max(self.compute, self.memory, self.interconnect)
 
     @property
     def limit(self) -> str:
-        """Which of the three it is."""
+        """Name of the limit that decides."""
         return max(vars(self), key=vars(self).__getitem__)
 
 
@@ -74,16 +78,17 @@ def roofline(
     bytes_accessed: float,
     all_reduced: float,
 ) -> Roofline:
-    """How fast a program may be at the most, with each replica on a core of its own.
+    """The least times of a program's step, with each replica on a core of its own.
 
     Args:
-      chip: Whose cores share its peaks evenly.
-      cores: Replicas on a chip.
-      replicas: In all.
-      flops: Of a replica's step.
-      bytes_accessed: By a replica's step.
-      all_reduced: Bytes that a replica adds to the others' in a step; a ring moves each
-        2 (n - 1) / n times (Patarasuk and Yuan, 2009).
+      chip: The chip; its cores share its peaks evenly.
+      cores: Number of cores, and so of replicas, on a chip.
+      replicas: Number of replicas in all.
+      flops: Floating-point operations of one replica's step.
+      bytes_accessed: Bytes of HBM that one replica's step reads and writes.
+      all_reduced: Bytes that one replica contributes to all-reduces in a step; a ring moves each
+        2 (n - 1) / n times (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
+        clusters of workstations", 2009).
     """
     moved = all_reduced * 2 * (replicas - 1) / replicas
     return Roofline(

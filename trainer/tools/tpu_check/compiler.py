@@ -1,6 +1,6 @@
-"""XLA's compilers, reached through JAX: for a TPU that is not there, and for this CPU.
+"""XLA's compilers through JAX: for a TPU, which need not exist, and for this CPU.
 
-What JAX calls private is in this file only, and is tried with the releases that `setup.py` names.
+Only this file uses private parts of JAX; they were tested with the releases in `setup.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 from trainer.errors import TrainerError
 from trainer.tools.tpu_check.program import Program
 
-MOST_CPU_REPLICAS = 16
-"""How many replicas `run` can play on this machine's CPU."""
+MAX_CPU_REPLICAS = 16
+"""The most replicas that `run` simulates on this machine's CPU."""
 
 _RELEASE = "0.10."
 _INSTALL = "pip install 'gan-trainer[tpu-check]' (in a checkout: pip install -e '.[tpu-check]')"
-# libtpu looks for a TPU VM's metadata unless it is told what to be, and keeps other processes away
-# from a TPU that is not there.
+# Without these, libtpu asks a TPU VM's metadata server what it is, and locks the TPU for one process
+# although there is none.
 _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -33,22 +33,22 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the TPU compiler says of a program, for each replica."""
+    """What the TPU compiler reports for a program; numbers are per replica."""
 
     device_kind: str
     num_devices: int
     num_chips: int
     seconds: float
-    """That compiling took."""
+    """Seconds that compiling took."""
     flops: float
     bytes_accessed: float
-    """By all operations of a step, each by itself: what stays in on-chip memory is in it too."""
+    """Sum over a step's operations; it counts what stays in on-chip memory, too."""
     memory: int
-    """Bytes of HBM at the peak: arguments, outputs that are no argument, temporaries and code."""
+    """Peak bytes of HBM: arguments, outputs that reuse no argument, temporaries and code."""
 
 
 def devices(topology: str) -> list[Any]:
-    """The devices of a TPU slice that need not exist, such as "v5e:2x4".
+    """The devices of a TPU slice such as "v5e:2x4", which need not exist.
 
     Raises:
       TrainerError: if libtpu is not installed, or knows no such topology.
@@ -68,7 +68,7 @@ def devices(topology: str) -> list[Any]:
 
 
 def compile_for(topology: str, program: Program) -> Compiled:
-    """Compiles `program` with the TPU compiler, one replica a device of `topology`.
+    """Compiles `program` with the TPU compiler, one replica for each device of `topology`.
 
     Raises:
       TrainerError: if the compiler refuses it, with its reason.
@@ -95,23 +95,23 @@ def compile_for(topology: str, program: Program) -> Compiled:
     )
 
 
-def run(program: Program, order: np.ndarray, step: int) -> list[np.ndarray]:
-    """One step of `program` on as many CPU devices as it has replicas.
+def run(program: Program, indices: np.ndarray, step: int) -> list[np.ndarray]:
+    """Runs one step of `program`, on a CPU device for each replica.
 
     Args:
-      program: Of at most MOST_CPU_REPLICAS replicas.
-      order: int32 [global batch], the batch's examples.
-      step: Steps done before.
+      program: A program for at most MAX_CPU_REPLICAS replicas.
+      indices: int32 [global batch], the examples of the batch.
+      step: Number of steps done before.
 
     Returns:
-      The first replica's outputs.
+      The outputs of the first replica.
     """
     jax = _jax()
     cpus = jax.devices("cpu")[: program.num_replicas]
     executable = _compile(cpus[0].client.compile_and_load, program, cpus, "the CPU")
     mesh = jax.sharding.Mesh(np.array(cpus), "replica")
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    values = [order, np.int64(step), *(np.asarray(value) for value in program.state)]
+    values = [indices, np.int64(step), *(np.asarray(value) for value in program.state)]
     with jax.enable_x64(True):
         arguments = [jax.device_put(value, everywhere) for value in values]
         outputs = executable.execute_sharded(arguments)
@@ -150,9 +150,9 @@ def _jax() -> Any:
         raise TrainerError(f"{error.name} is not installed; {_INSTALL}") from error
     if not jax.__version__.startswith(_RELEASE):
         raise TrainerError(
-            f"JAX {jax.__version__} is not of the releases {_RELEASE}* that this was made for; "
+            f"JAX {jax.__version__} is not of the releases {_RELEASE}* that this was tested with; "
             f"{_INSTALL}"
         )
-    if jax.config.jax_num_cpu_devices < MOST_CPU_REPLICAS:
-        jax.config.update("jax_num_cpu_devices", MOST_CPU_REPLICAS)
+    if jax.config.jax_num_cpu_devices < MAX_CPU_REPLICAS:
+        jax.config.update("jax_num_cpu_devices", MAX_CPU_REPLICAS)
     return jax

@@ -1,4 +1,4 @@
-"""The trainer's own replica step as StableHLO: what a TPU would be given to compile."""
+"""The trainer's own replica step as StableHLO, as a TPU would compile it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import PurePath
 import numpy as np
 import tensorflow as tf
 
-# Not public: the two operations that, under XLA, know of the other replicas.
+# Not public: the operations that, under XLA, depend on the other replicas.
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from trainer.errors import TrainerError
@@ -27,12 +27,12 @@ _LOCATION = re.compile(r"^(#loc\d+) = loc\((?:\"([^\"]+)\"|fused\[(#loc\d+))", r
 
 
 class XlaReplicas(tf.distribute.OneDeviceStrategy):
-    """As many replicas as a TPU slice has, of which this machine's CPU holds the first's variables.
+    """A strategy of as many replicas as a TPU slice has, with variables on this machine's CPU.
 
-    It is for building a GanTrainer and tracing its step, not for running one.
+    It builds a GanTrainer and traces its step; it cannot run one.
 
     Args:
-      num_replicas: At least 1.
+      num_replicas: Number of replicas, at least 1.
     """
 
     compiles_for = "TPU"
@@ -47,7 +47,7 @@ class XlaReplicas(tf.distribute.OneDeviceStrategy):
 
 
 class _Replica(tf.distribute.ReplicaContext):
-    """A replica whose number and sums XLA knows, as in the programs that TPUStrategy makes."""
+    """A replica that gets its number and its sums from XLA, as TPUStrategy's replicas do."""
 
     @property
     def replica_id_in_sync_group(self) -> tf.Tensor:
@@ -64,8 +64,8 @@ class _Replica(tf.distribute.ReplicaContext):
         def reduce(x: tf.Tensor) -> tf.Tensor:
             if x.dtype != tf.float64:
                 return gen_xla_ops.xla_all_reduce(x, everyone, "Add", "CrossReplica")
-            # The operation takes no float64, which the comparison with the trainer computes in:
-            # the sum of its words, to which no other replica adds any, gathers all replicas' parts.
+            # The operation takes no float64, in which updates are compared. So each replica puts its
+            # value, as words, into a row of its own; the sum gathers all rows.
             mine = tf.one_hot(self.replica_id_in_sync_group, everyone.size, dtype=tf.uint32)
             words = tf.reshape(mine, [-1, *[1] * (x.shape.rank + 1)]) * tf.bitcast(x, tf.uint32)
             return tf.reduce_sum(tf.bitcast(reduce(words), tf.float64), axis=0)
@@ -75,40 +75,40 @@ class _Replica(tf.distribute.ReplicaContext):
 
 @dataclass(frozen=True)
 class Program:
-    """One step of a GanTrainer, as each replica would run it."""
+    """One step of a GanTrainer, as each replica runs it."""
 
     text: str
-    """StableHLO; parameters: the batch's order int32 [batch_size], the step int64, and `state`."""
+    """StableHLO, with the parameters: example indices int32 [batch], the step int64, `state`."""
     num_replicas: int
     batch_size: int
     state: list[tf.Variable | tf.Tensor]
-    """Images, weights, statistics and slots, with their values before the step."""
+    """Images, weights, moving statistics and slots, with their values before the step."""
     updated: dict[int, int]
-    """From a position in `state` to that of its new value among the outputs."""
+    """Position in `state` -> position of its new value among the outputs."""
     num_operations: int
-    """Of TensorFlow's, that it was made from: all that there are in the step."""
+    """Number of TensorFlow operations in the step."""
 
     @property
     def all_reduced(self) -> int:
-        """Bytes that each replica adds to the others' in a step."""
-        # The type of an all_reduce stands behind its body, at the region's end.
+        """Bytes that one replica contributes to all-reduces in a step."""
+        # An all_reduce's type follows its body, at the end of the region.
         ends = re.findall(r'"stablehlo\.all_reduce".*?\}\) : \((.*?)\) ->', self.text, re.DOTALL)
         return sum(_num_bytes(*match) for end in ends for match in _TENSOR.findall(end))
 
     @property
     def from_host(self) -> int:
-        """Bytes that a step takes from the host: its batch's examples, and its number."""
+        """Bytes that a step takes from the host: the batch's indices and the step's number."""
         return 4 * self.batch_size + 8
 
 
 def lower(trainer: GanTrainer) -> Program:
-    """Traces `trainer.replica_step`, both phases, and turns it into StableHLO.
+    """Traces `trainer.replica_step`, both phases, and lowers it to StableHLO.
 
     Args:
-      trainer: Built with an XlaReplicas strategy.
+      trainer: A trainer that was built with an XlaReplicas strategy.
 
     Raises:
-      TrainerError: naming the operation that has no place on a TPU, and the line that made it.
+      TrainerError: if a TPU cannot run an operation; it names the line that made it.
     """
     signature = (
         tf.TensorSpec([trainer.batch_sampler.batch_size], tf.int32),
@@ -116,16 +116,16 @@ def lower(trainer: GanTrainer) -> Program:
     )
 
     @tf.function(jit_compile=True, autograph=False)
-    def step(order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    def step(indices: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         with _Replica(trainer.strategy, 0):
-            return trainer.replica_step(trainer.data, order, number)
+            return trainer.replica_step(trainer.data, indices, number)
 
     concrete = step.get_concrete_function(*signature)
     graph = concrete.graph
     generator = step.experimental_get_compiler_ir(*signature)
     try:
-        # The CPU's lowering: the TPU's is refused where variables are captured. The TPU's compiler
-        # has the last word on what comes of it.
+        # The CPU's lowering: TensorFlow refuses the TPU's if variables are captured. The TPU's
+        # compiler checks the result.
         text = generator(stage="stablehlo", platform_name="CPU")
     except (ValueError, tf.errors.OpError) as error:
         raise TrainerError(_unsupported(str(error), graph)) from error
@@ -145,7 +145,7 @@ def lower(trainer: GanTrainer) -> Program:
 
 
 def _without_copies(text: str) -> str:
-    """Names each operand of mhlo.copy, which is not of StableHLO, in its result's place."""
+    """Replaces the results of mhlo.copy, which StableHLO does not have, by their operands."""
     source: dict[str, str] = {}
     lines = []
     for line in text.splitlines():
@@ -162,11 +162,11 @@ def _num_bytes(dimensions: str, kind: str, bits: str) -> int:
 
 
 def _unsupported(message: str, graph: tf.Graph) -> str:
-    """What TensorFlow says of operations that XLA does not know, in one line."""
+    """TensorFlow's message about operations that XLA does not know, in one line."""
     names = list(dict.fromkeys(re.findall(r"\{\{node ([^}]+)\}\}", message)))
     if not names:
         return f"the step cannot be compiled: {' '.join(message.split())[:300]}"
-    return f"these operations cannot run on a TPU: {_places(names, graph)}; {_REMEDY}"
+    return f"these operations cannot run on a TPU: {_describe(names, graph)}; {_REMEDY}"
 
 
 def _refuse_dynamic_shapes(text: str, graph: tf.Graph) -> None:
@@ -179,22 +179,24 @@ def _refuse_dynamic_shapes(text: str, graph: tf.Graph) -> None:
     used = {match[1] for line in lines if (match := re.search(r"loc\((#loc\d+)\)$", line))}
     names = {locations.get(key) for key in used}
     names |= {locations.get(name) for name in names}
-    # What comes first in the graph has made the others so.
+    # The first such operation in the graph causes the others.
     first = [operation.name for operation in graph.get_operations() if operation.name in names]
-    places = _places(first[:1], graph) if first else lines[0].strip()[:200]
-    raise TrainerError(f"this shape depends on the data, and a TPU's may not: {places}; {_REMEDY}")
+    described = _describe(first[:1], graph) if first else lines[0].strip()[:200]
+    raise TrainerError(
+        f"this shape depends on the data, and a TPU's may not: {described}; {_REMEDY}"
+    )
 
 
-def _places(names: Sequence[str], graph: tf.Graph) -> str:
-    """The operations' types, names and the lines that made them."""
-    places = []
+def _describe(names: Sequence[str], graph: tf.Graph) -> str:
+    """The types and names of operations, and the lines that made them."""
+    descriptions = []
     operations = {operation.name: operation for operation in graph.get_operations()}
     for name in names:
         operation = operations.get(name)
         if operation is None:
-            places.append(name)
+            descriptions.append(name)
             continue
         ours = [f for f in operation.traceback if not _LIBRARIES & set(PurePath(f.filename).parts)]
         where = f", made by {ours[-1].filename}:{ours[-1].lineno}" if ours else ""
-        places.append(f"{operation.type} '{name}'{where}")
-    return " and ".join(places)
+        descriptions.append(f"{operation.type} '{name}'{where}")
+    return " and ".join(descriptions)

@@ -1,4 +1,4 @@
-"""The kernel floor: the time of a step's own convolutions and matrix products, each alone."""
+"""The kernel time: how long a step's convolutions and matrix products take, each measured alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from trainer.gan.trainer import GanTrainer
 KERNELS = ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput", "MatMul")
 
 
-class Floor:
-    """Times every kernel of a trainer's step alone, on arguments of its own.
+class KernelTime:
+    """Times every kernel of a trainer's step alone, on random arguments.
 
     Args:
-      trainer: On one replica.
+      trainer: A trainer with one replica.
     """
 
     def __init__(self, trainer: GanTrainer) -> None:
         self.kernels = [_alone(o) for o in _needed(_step_graph(trainer)) if o.type in KERNELS]
         self._nothing = tf.function(lambda: tf.constant(0.0), autograph=False)
         self.seconds_per_step: list[float] = []
-        """The sum over all kernels, one number for each call of `measure`."""
+        """Sum over all kernels, one number for each call of `measure`."""
 
     def measure(self, repeats: int = 5) -> None:
-        """Adds the sum of the median times, less that of a call that does nothing."""
+        """Appends the sum of the kernels' median times, each less the time of an empty call."""
         call = _median(self._nothing, repeats)
         times = [_median(kernel, repeats) - call for kernel in self.kernels]
         self.seconds_per_step.append(sum(times))
@@ -47,8 +47,8 @@ def _step_graph(trainer: GanTrainer) -> tf.Graph:
     """The graph of one replica's step, both phases."""
 
     @tf.function(autograph=False)
-    def step(order: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        return trainer.strategy.run(trainer.replica_step, args=(trainer.data, order, number))
+    def step(indices: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return trainer.strategy.run(trainer.replica_step, args=(trainer.data, indices, number))
 
     return step.get_concrete_function(
         tf.TensorSpec([trainer.batch_sampler.batch_size], tf.int32), tf.TensorSpec([], tf.int64)
@@ -56,7 +56,7 @@ def _step_graph(trainer: GanTrainer) -> tf.Graph:
 
 
 def _needed(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """The operations that TensorFlow would run: what results or updates depend on."""
+    """The operations that TensorFlow runs: those that outputs or updates depend on."""
     waiting = [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     seen = {operation.name for operation in waiting}
     while waiting:
@@ -86,6 +86,6 @@ def _alone(operation: tf.Operation) -> Callable[[], object]:
 
 
 def _argument(tensor: tf.Tensor, output_shape: tf.TensorShape) -> tf.Tensor:
-    if tensor.dtype == tf.int32:  # of a convolution's gradient: the shape that it shall have
+    if tensor.dtype == tf.int32:  # the output shape that a convolution's gradient takes
         return tf.constant(output_shape.as_list())
     return tf.cast(tf.random.stateless_normal(tensor.shape, [0, 0]), tensor.dtype)

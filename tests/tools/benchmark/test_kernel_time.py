@@ -4,23 +4,23 @@ import collections
 
 import numpy as np
 
-from trainer.tools.benchmark import floor, problem
+from trainer.tools.benchmark import kernel_time, problem
 
 IMAGES = np.zeros([64, 28, 28, 1], np.uint8)
 
 
-def test_the_kernels_of_the_articles_step(make_strategy, monkeypatch):
+def test_the_kernels_of_the_tutorials_step(make_strategy, monkeypatch):
     """Counted by hand: what the optimised graph computes, and nothing that it leaves out."""
     seen = collections.Counter()
-    alone = floor._alone
+    alone = kernel_time._alone
 
     def count(operation):
         seen[operation.type] += 1
         return alone(operation)
 
-    monkeypatch.setattr(floor, "_alone", count)
+    monkeypatch.setattr(kernel_time, "_alone", count)
     trainer = problem.trainer(IMAGES, 8, strategy=make_strategy(1), kernels=[])
-    floor.Floor(trainer)
+    kernel_time.KernelTime(trainer)
     assert seen == {
         # Forward: the generator's dense layer twice, the discriminator's twice. Backward: kernel
         # and input of the discriminator's in phase 1, its input in phase 2, the generator's kernel.
@@ -38,7 +38,7 @@ def test_the_kernels_of_the_articles_step(make_strategy, monkeypatch):
 def test_each_kernel_takes_time(make_strategy):
     # A batch that takes far longer than the empty call which is subtracted, on a busy machine too.
     trainer = problem.trainer(IMAGES, 64, strategy=make_strategy(1))
-    measured = floor.Floor(trainer)
+    measured = kernel_time.KernelTime(trainer)
     for _ in range(2):
         measured.measure(repeats=5)
     assert len(measured.seconds_per_step) == 2

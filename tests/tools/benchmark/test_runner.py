@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from trainer.errors import TrainerError
-from trainer.tools.benchmark import entrants, problem, race, report
+from trainer.tools.benchmark import cases, problem, report, runner
 
 pytestmark = pytest.mark.slow
 
-NAMES = [name for name in entrants.ENTRANTS if name not in ("pytorch", "plain", "2_replicas")]
+NAMES = [name for name in cases.CASES if name not in ("pytorch", "plain", "2_replicas")]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def work(make_strategy):
 
 @pytest.fixture(scope="module")
 def results(work):
-    return race.race(work, NAMES, rounds=2, seconds=0.01, say=lambda text: None)
+    return runner.run(work, NAMES, rounds=2, seconds=0.01, report=lambda line: None)
 
 
 def test_all_loops_compute_the_same_step(results):
@@ -33,7 +33,7 @@ def test_all_loops_compute_the_same_step(results):
     assert [*results] == NAMES
     expected = results["float32"].losses
     for name, result in results.items():
-        rounding = entrants.ENTRANTS[name].rounding
+        rounding = cases.CASES[name].rounding
         np.testing.assert_allclose(result.losses, expected, rtol=rounding, err_msg=name)
         assert len(result.seconds_per_step) == 2 and min(result.seconds_per_step) > 0
         assert result.peak_bytes > 1e8
@@ -41,33 +41,35 @@ def test_all_loops_compute_the_same_step(results):
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 def test_pytorch_computes_the_same_step(work):
-    found = race.race(work, ["float32", "pytorch"], rounds=1, seconds=0.01, say=lambda text: None)
+    found = runner.run(
+        work, ["float32", "pytorch"], rounds=1, seconds=0.01, report=lambda line: None
+    )
     np.testing.assert_allclose(found["pytorch"].losses, found["float32"].losses, rtol=1e-4)
 
 
 def test_another_step_is_refused(work):
     """A loop that begins elsewhere than the others is not compared with them."""
-    results = {"float32": race.Result([0.7, 0.7]), "notebook": race.Result([0.7, 0.701])}
+    results = {"float32": runner.Result([0.7, 0.7]), "notebook": runner.Result([0.7, 0.701])}
     with pytest.raises(TrainerError, match="the notebook's loop does not compute the same step"):
-        race.check_losses(results)
+        runner.check_losses(results)
 
 
 def test_a_loop_that_fails_is_named(work):
     broken = work._replace(weights=work.weights[:3])
     with pytest.raises(TrainerError, match=r"the notebook's loop failed: .*weights"):
-        race.race(broken, ["notebook"], rounds=1, seconds=0.01)
+        runner.run(broken, ["notebook"], rounds=1, seconds=0.01)
 
 
 def test_report(results, tmp_path):
-    floors = {"float32": [0.5 * seconds for seconds in results["float32"].seconds_per_step]}
-    figures = report.summary(results, floors, 8, "python scripts/benchmark.py")
+    kernel_times = {"float32": [0.5 * seconds for seconds in results["float32"].seconds_per_step]}
+    figures = report.summary(results, kernel_times, 8, "python scripts/benchmark.py")
     loops = json.loads(json.dumps(figures))["loops"]
     assert loops["notebook"]["ratio_to_notebook"]["median"] == 1
-    assert loops["float32"]["share_of_kernel_floor"]["median"] == pytest.approx(0.5)
+    assert loops["float32"]["kernel_share"]["median"] == pytest.approx(0.5)
     rate = loops["xla"]["images_per_second"]
     assert rate["quartile_1"] <= rate["median"] <= rate["quartile_3"]
-    table = report.table(figures)
+    table = report.as_markdown(figures)
     assert "| this trainer, float32 |" in table
     assert table.count("\n") == 2 + len(NAMES) + 1
-    report.doctor_state(figures, str(tmp_path / "chart.png"))
+    report.chart(figures, str(tmp_path / "chart.png"))
     assert Image.open(tmp_path / "chart.png").size[0] > 500
