@@ -48,7 +48,7 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
     os.killpg(process.pid, signal.SIGINT)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 130, log
-    assert "The same command goes on from here" in log
+    assert "The same command continues" in log
 
     done = compare(*arguments)
     assert f"resuming {tmp_path}/digits/seed_0 at step" in done.stderr
@@ -72,21 +72,21 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
 
 
 @pytest.mark.parametrize(
-    ("rival", "message"),
+    ("variant", "message"),
     [
         ("models/chatgtp.gin", "did you mean models/chatgpt.gin"),
         ("losses/hinge.gin,optimizers.adam.beta1=0.9", "optimizers.adam.beta1"),
     ],
 )
-def test_a_mistaken_rival_is_refused_before_any_training(tmp_path, rival, message):
-    done = compare(tmp_path / "report", tmp_path, f"--vs={rival}", code=1)
+def test_a_mistaken_variant_is_refused_before_any_training(tmp_path, variant, message):
+    done = compare(tmp_path / "report", tmp_path, f"--vs={variant}", code=1)
     (line,) = [x for x in done.stderr.splitlines() if x.startswith("error")]
     assert message in line
     assert not (tmp_path / "report").exists()
 
 
-def test_a_rival_s_modules_are_found_where_the_command_is_given(tmp_path, monkeypatch):
-    """Which the trainer's own line shows, that comes after all configs were read."""
+def test_a_variant_s_modules_are_found_where_the_command_is_given(tmp_path, monkeypatch):
+    """The trainer's own error shows it, which comes after all configs were read."""
     (tmp_path / "my_loss.py").write_text("from trainer.gan.losses import hinge as loss\n")
     (tmp_path / "my_loss.gin").write_text(
         "from __gin__ import dynamic_registration\n"

@@ -6,18 +6,18 @@ import numpy as np
 from PIL import Image
 from support.cards import make_card
 
-from trainer.tools.compare import compare
-from trainer.tools.compare import page as page
-from trainer.tools.compare.compare import Result
+from trainer.tools.compare import page
+from trainer.tools.compare.results import Result
+from trainer.tools.compare.variants import model_dir, variants
 
 
-def test_of_many_configs_the_table_takes_the_place_of_verdicts_and_curves(tmp_path):
+def test_of_many_configs_the_table_takes_the_place_of_conclusions_and_curves(tmp_path):
     names = ["a", "b", "c", "d", "e"]
-    variants = compare.variants(["a.gin"], [f"{name}.gin" for name in names[1:]])
+    configs = variants(["a.gin"], [f"{name}.gin" for name in names[1:]])
     results = []
-    for variant, fid in zip(variants, (3, 1, 2, 5, 4), strict=True):
+    for variant, fid in zip(configs, (3, 1, 2, 5, 4), strict=True):
         card = make_card(fid)
-        samples = Path(compare.model_dir(tmp_path, variant, 0)) / "samples"
+        samples = Path(model_dir(tmp_path, variant, 0)) / "samples"
         samples.mkdir(parents=True)
         Image.fromarray(np.zeros([8, 8], np.uint8)).save(samples / f"step_{card.step:07d}.png")
         results.append(Result(variant, (card,)))
@@ -27,4 +27,4 @@ def test_of_many_configs_the_table_takes_the_place_of_verdicts_and_curves(tmp_pa
     order = [html.index(f"<td>{name}") for name in ("b", "c", "a (baseline)", "e", "d")]
     assert order == sorted(order)
     assert html.count("data:image/png;base64,") == len(names)
-    assert "cannot tell" not in html and "says nothing" not in html and "<svg" not in html
+    assert "cannot tell" not in html and "one seed" not in html and "<svg" not in html

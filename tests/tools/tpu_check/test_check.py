@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gin
 import pytest
 from support.process import environment
 
 from trainer import config
 from trainer.errors import TrainerError
+from trainer.experiment import Experiment
 from trainer.tools.tpu_check import check, compiler
 from trainer.tools.tpu_check.program import XlaReplicas, lower
 
@@ -22,24 +22,18 @@ pytest.importorskip("jax", reason="needs pip install 'gan-trainer[tpu-check]'")
 pytest.importorskip("libtpu", reason="needs pip install 'gan-trainer[tpu-check]'")
 
 
-@pytest.fixture(autouse=True)
-def no_config_stays():
-    yield
-    gin.clear_config()
-
-
 def distance(*files, params=(), num_replicas=8):
     """Between the updates of a TPU slice and of one CPU."""
-    config.load(files, params)
-    replicas = check.build(XlaReplicas(num_replicas))
-    return check.update_distance(lower(replicas), replicas)
+    experiment = Experiment.from_gin(files, params)
+    replicas = check.build(experiment, XlaReplicas(num_replicas))
+    return check.update_distance(lower(replicas), replicas, experiment)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("files", config.experiments(), ids=lambda files: files[-1])
 def test_every_shipped_config_compiles_for_a_tpu(files):
-    config.load([*files, "hardware/tpu.gin"], [])
-    program = lower(check.build(XlaReplicas(8)))
+    experiment = Experiment.from_gin([*files, "hardware/tpu.gin"])
+    program = lower(check.build(experiment, XlaReplicas(8)))
     compiled = compiler.compile_for(TOPOLOGY, program)
     assert (compiled.num_devices, compiled.num_chips) == (8, 8)
     assert compiled.flops > 1e6
@@ -61,7 +55,7 @@ def test_eight_replicas_under_xla_make_the_trainers_own_update(files):
 
 @pytest.mark.slow
 def test_the_check_can_tell_a_step_that_depends_on_the_replicas():
-    per_replica = ["article.generator.synchronized=False"]
+    per_replica = ["dcgan.generator.synchronized=False"]
     with pytest.raises(TrainerError, match="not the trainer's: its slots are"):
         distance("digits.gin", params=per_replica, num_replicas=2)
 

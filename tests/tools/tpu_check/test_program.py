@@ -1,4 +1,4 @@
-"""Lowering needs TensorFlow alone: what a TPU would be given, and what is refused before that."""
+"""Lowering needs TensorFlow alone: the program for a TPU, and what is refused before."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.errors import TrainerError
-from trainer.gan import losses, optimizers
-from trainer.gan.trainer import GanTrainer
+from trainer.gan.trainer import GanConfig, GanTrainer
 from trainer.kernels.selection import choose
 from trainer.models import dcgan
 from trainer.tools.tpu_check.program import XlaReplicas, lower
@@ -21,19 +20,13 @@ NUM_REPLICAS = 4
 
 
 def make_trainer(discriminator=dcgan.discriminator):
-    return GanTrainer(
-        strategy=XlaReplicas(NUM_REPLICAS),
-        images=IMAGES,
+    config = GanConfig(
         generator=dcgan.generator,
         discriminator=discriminator,
-        loss=losses.binary_cross_entropy(),
-        generator_optimizer=optimizers.adam,
-        discriminator_optimizer=optimizers.adam,
-        latent_dim=50,
         batch_size=16,
-        seed=0,
         ema_half_life=100,
     )
+    return GanTrainer(config, strategy=XlaReplicas(NUM_REPLICAS), images=IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +39,14 @@ def program(trainer):
     return lower(trainer)
 
 
-def test_the_kernels_are_a_tpus():
+def test_the_kernels_are_those_of_a_tpu():
     assert choose(None, XlaReplicas(8), "mixed_bfloat16") == ()
     assert choose(["fused_dropout"], XlaReplicas(8), "float32") == ("fused_dropout",)
 
 
 def test_all_state_is_a_parameter_and_what_changes_an_output(trainer, program):
-    models = (trainer.generator, trainer.discriminator, trainer.generator_ema)
+    networks = trainer.networks
+    models = (networks.generator, networks.discriminator, networks.generator_ema)
     weights = {id(v.value) for model in models for v in model.variables}
     position = {id(v): i for i, v in enumerate(program.state)}
     assert weights <= position.keys()

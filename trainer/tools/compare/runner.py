@@ -17,7 +17,7 @@ from trainer.evaluation.card import Card
 from trainer.tools.compare.variants import Variant, model_dir
 
 DONE = "compared.json"
-"""Written in a run's directory when it is trained and evaluated: the flags that it was made with."""
+"""The flags of a run, written to its directory when it is trained and evaluated."""
 
 
 class Runner:

@@ -19,9 +19,9 @@ from trainer.tools.tpu_check.chips import chip, roofline
 from trainer.tools.tpu_check.program import Program, lower
 
 BOUNDS = {"float64": (1e-12, 1e-9), "bfloat16": (0.25, 0.5)}
-"""The largest `Distance` (slots, weights) that rounding explains, by the compute dtype. Adam's first
-step moves every weight by the learning rate, in a direction that rounding decides where the
-gradient is nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
+"""Largest `Distance` (slots, weights) that rounding explains, by compute dtype. Adam's first step
+moves every weight by the learning rate, in a direction that rounding decides where the gradient is
+nearly zero; hence the wider second bound. bfloat16 keeps eight bits."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Distance:
     """The distance of an update from the trainer's own, relative to the length of the latter."""
 
     slots: float
-    """Distance of the optimizers' slots, which are the gradients after one step."""
+    """Distance of the optimizers' slots, which depend on the gradients alone."""
     weights: float
     """Distance of the changes of weights and moving statistics."""
 

@@ -20,7 +20,7 @@ MAX_CPU_REPLICAS = 16
 
 _RELEASE = "0.10."
 _INSTALL = "pip install 'gan-trainer[tpu-check]' (in a checkout: pip install -e '.[tpu-check]')"
-# Without these, libtpu asks a TPU VM's metadata server what it is, and locks the TPU for one process
+# Without these, libtpu asks a TPU VM's metadata server about the TPU, and locks it for one process,
 # although there is none.
 _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",

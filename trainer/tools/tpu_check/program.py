@@ -64,8 +64,8 @@ class _Replica(tf.distribute.ReplicaContext):
         def reduce(x: tf.Tensor) -> tf.Tensor:
             if x.dtype != tf.float64:
                 return gen_xla_ops.xla_all_reduce(x, everyone, "Add", "CrossReplica")
-            # The operation takes no float64, in which updates are compared. So each replica puts its
-            # value, as words, into a row of its own; the sum gathers all rows.
+            # The operation takes no float64, in which updates are compared: each replica puts its
+            # value, as words, into a row of its own, and the sum gathers all rows.
             mine = tf.one_hot(self.replica_id_in_sync_group, everyone.size, dtype=tf.uint32)
             words = tf.reshape(mine, [-1, *[1] * (x.shape.rank + 1)]) * tf.bitcast(x, tf.uint32)
             return tf.reduce_sum(tf.bitcast(reduce(words), tf.float64), axis=0)
