@@ -13,7 +13,7 @@ from trainer import errors, files
 from trainer.tools import command_line
 
 MODEL_DIR = flags.DEFINE_string(
-    "model_dir", None, "Directory of the run, local or gs://.", required=True
+    "model_dir", None, "Directory of the run, local or gs://. Required.", required=True
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."

@@ -15,10 +15,13 @@ from trainer.data import archives
 from trainer.tools import command_line
 
 DATASET = flags.DEFINE_enum(
-    "dataset", None, archives.DATASETS, "The dataset to prepare.", required=True
+    "dataset", None, archives.DATASETS, "The dataset to prepare. Required.", required=True
 )
 ARCHIVES = flags.DEFINE_string(
-    "archives", None, "Directory of train-images-idx3-ubyte.gz and the other three.", required=True
+    "archives",
+    None,
+    "Directory of train-images-idx3-ubyte.gz and the other three. Required.",
+    required=True,
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir",

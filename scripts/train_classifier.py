@@ -15,11 +15,13 @@ from absl import flags
 from trainer import files
 from trainer.tools import command_line
 
-DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS builder.", required=True)
+DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS builder. Required.", required=True)
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Path of the .npz file to write.", required=True)
+OUTPUT = flags.DEFINE_string(
+    "output", None, "Path of the .npz file to write. Required.", required=True
+)
 
 
 def _train() -> None:

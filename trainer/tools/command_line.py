@@ -153,12 +153,26 @@ def _explain(error: flags.Error, own: Sequence[str], hint: str) -> str:
     if isinstance(error, flags.UnrecognizedFlagError):
         given = f"--{error.flagname}"
         return f"unknown flag {given}{hint}; {did_you_mean(given, [f'--{name}' for name in own])}"
-    if match := re.match(r"flag --(\w+)=(.*): value should be one of <(.*)>", str(error)):
-        name, value, choices = match.groups()
-        return f"--{name}={value} is not known; {did_you_mean(value, choices.split('|'))}"
     if match := re.match(r"flag --(\w+)=None: Flag --\w+ must have a value", str(error)):
         return f"--{match[1]} is missing; --help explains it"
+    if match := re.match(r"flag --(\w+)=(.*?): ", str(error)):
+        return f"--{match[1]}={match[2]} {_rule(flags.FLAGS[match[1]], match[2])}"
     return " ".join(str(error).split())
+
+
+def _rule(flag: flags.Flag, value: str) -> str:
+    """The rule of a flag that `value` breaks, as the end of a sentence."""
+    kind, parser = flag.flag_type(), flag.parser
+    if "enum" in kind:
+        return f"is not known; {did_you_mean(value, getattr(parser, 'enum_values', []))}"
+    if "bool" in kind:
+        return "must be true or false"
+    try:
+        int(value) if "int" in kind else float(value)
+    except ValueError:
+        return f"must be a {'whole ' * ('int' in kind)}number"
+    low, high = (getattr(parser, name, None) for name in ("lower_bound", "upper_bound"))
+    return f"must be at least {low}" if high is None else f"must be in [{low}, {high}]"
 
 
 def help_text(doc: str, groups: Groups) -> str:
@@ -178,9 +192,13 @@ def help_text(doc: str, groups: Groups) -> str:
 
 
 def _flag_lines(flag: flags.Flag) -> list[str]:
+    values = getattr(flag.parser, "enum_values", [])
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}={_value_name(flag)}"
     # absl adds a sentence about repetition to a list's help, and the choices to an enum's.
     text = re.sub(r"^<[^>]*>: |;\s+repeat this option to specify a list of values$", "", flag.help)
+    if len(name) > _COLUMNS - 2:
+        name = f"--{flag.name}=VALUE"
+        text += f" Choose from: {', '.join(values)}."
     if flag.default not in (None, [], "", False, 0):
         text += f" Default: {_default(flag)}."
     meaning = textwrap.wrap(text, _COLUMNS - 6, break_on_hyphens=False)
@@ -188,9 +206,8 @@ def _flag_lines(flag: flags.Flag) -> list[str]:
 
 
 def _default(flag: flags.Flag) -> str:
-    if isinstance(flag.default, int | float):
-        return f"{flag.default:g}" if isinstance(flag.default, float) else str(flag.default)
-    return str(flag.default_as_str)
+    values = flag.default if isinstance(flag.default, list) else [flag.default]
+    return ", ".join(f"{value:g}" if isinstance(value, float) else repr(value) for value in values)
 
 
 def _value_name(flag: flags.Flag) -> str:
