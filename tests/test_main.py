@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from support import inprocess
 from support.process import DIGITS, command, environment, error_line, run
 from support.weights import assert_same, checkpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -42,7 +44,7 @@ def test_a_run_leaves_what_it_says(trained):
         "step_0000006.png",
     ]
     assert "experiment.train.num_steps = 6" in (model_dir / "config.gin").read_text()
-    assert json.loads((model_dir / "identity.json").read_text())["dataset"] == "digits"
+    assert json.loads((model_dir / "compatibility.json").read_text())["dataset"] == "digits"
     state = tf.train.get_checkpoint_state(str(model_dir / "checkpoints"))
     assert [p[-6:] for p in state.all_model_checkpoint_paths] == ["step-3", "step-6"]
 
@@ -69,14 +71,14 @@ def test_logs_are_plain_lines_off_a_terminal(trained):
 
 def test_a_finished_run_says_so(trained):
     model_dir, _, _ = trained
-    out, _ = run(*DIGITS, f"--model_dir={model_dir}")
+    out, _ = inprocess.run(*DIGITS, f"--model_dir={model_dir}")
     assert "is trained to step 6 already; raise train.num_epochs" in out
 
 
 def test_generate_reads_the_saved_config(trained, tmp_path):
     model_dir, _, _ = trained
     for name in ("a.png", "b.png"):
-        out, _ = run("--mode=generate", f"--model_dir={model_dir}", f"--output={tmp_path / name}")
+        out, _ = inprocess.run("--mode=generate", f"--model_dir={model_dir}", f"--output={tmp_path / name}")
         assert out == f"64 samples of step 6: {tmp_path / name}\n"
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     grid = np.asarray(Image.open(tmp_path / "a.png"))
@@ -87,7 +89,7 @@ def test_generate_reads_the_saved_config(trained, tmp_path):
 
 def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
     model_dir, _, _ = trained
-    out, _ = run("--mode=evaluate", f"--model_dir={model_dir}", f"--data_dir={data_dir}")
+    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={model_dir}", f"--data_dir={data_dir}")
     assert re.search(r"^FID +[\d.]+ +[\d.]+ to [\d.]+ +[\d.]+$", out, re.MULTILINE)
     assert out.splitlines()[-1] == (
         f"Card: {model_dir}/evaluation.json, page: {model_dir}/evaluation.html"
@@ -103,7 +105,7 @@ def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
 
 def test_evaluations_while_training(tmp_path, data_dir):
     arguments = [*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"]
-    run(
+    inprocess.run(
         *arguments,
         *("--gin_param=train.evaluate_every=4", "--gin_param=Evaluator.num_samples=100"),
     )
@@ -111,17 +113,17 @@ def test_evaluations_while_training(tmp_path, data_dir):
     card = Card.load(str(tmp_path))
     assert (card.step, card.num_samples) == (6, 100)
     # The very same when it is evaluated afterwards.
-    out, _ = run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
+    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
     assert card == Card.load(str(tmp_path)), out
 
 
 def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, data_dir):
     """A generator that learns nothing, whose grey images are all of one class."""
-    out, log = run(
+    out, log = inprocess.run(
         *(*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"),
         *("--gin_param=adam.learning_rate=0.0", "--gin_param=Evaluator.num_samples=100"),
         *("--gin_param=train.evaluate_every=2", "--gin_param=Doctor.every=2"),
-        "--gin_param=Doctor.rules=[@symptoms.class_entropy]",
+        "--gin_param=Doctor.rules=[@rules.class_entropy]",
     )
     (line,) = [line for line in log.splitlines() if "doctor: " in line]
     assert re.search(
@@ -158,20 +160,20 @@ def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, dat
     ],
 )
 def test_overlays_train(tmp_path, overlay):
-    out, _ = run(*DIGITS, f"--gin_file={overlay}", f"--model_dir={tmp_path}")
+    out, _ = inprocess.run(*DIGITS, f"--gin_file={overlay}", f"--model_dir={tmp_path}")
     assert out.startswith("Trained to step 6")
 
 
 def test_a_conditional_run_is_resumed_evaluated_and_refused_without_labels(tmp_path, data_dir):
     conditional = (*DIGITS, "--gin_file=hacks/projection.gin")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run(*conditional, f"--model_dir={whole}")
-    run(*conditional, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
-    run(*conditional, f"--model_dir={halves}")
+    inprocess.run(*conditional, f"--model_dir={whole}")
+    inprocess.run(*conditional, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
+    inprocess.run(*conditional, f"--model_dir={halves}")
     assert_same(checkpoint(halves, 6), checkpoint(whole, 6))
-    run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
+    inprocess.run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
     assert sum(Card.load(str(whole)).class_counts) == 1500
-    line = error_line(
+    line = inprocess.error_line(
         *DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.conditional=True"
     )
     assert "train.conditional=True, but generator does not take num_classes" in line
@@ -180,27 +182,27 @@ def test_a_conditional_run_is_resumed_evaluated_and_refused_without_labels(tmp_p
 def test_the_average_is_sampled_resumed_and_named_on_the_card(tmp_path, data_dir):
     ema = "--gin_param=train.ema_half_life=1000"
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    run(*DIGITS, ema, f"--model_dir={whole}")
-    run(*DIGITS, ema, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
-    run(*DIGITS, ema, f"--model_dir={halves}")
+    inprocess.run(*DIGITS, ema, f"--model_dir={whole}")
+    inprocess.run(*DIGITS, ema, f"--model_dir={halves}", "--gin_param=train.num_steps=3")
+    inprocess.run(*DIGITS, ema, f"--model_dir={halves}")
     tensors = checkpoint(whole, 6)
     assert_same(checkpoint(halves, 6), tensors)
     names = [n for n in tensors if n.startswith("generator/") and "/_kernel/" in n]
     assert names
     for name in names:
-        average = tensors[name.replace("generator/", "generator_average/", 1)]
+        average = tensors[name.replace("generator/", "generator_ema/", 1)]
         assert 0 < np.abs(average - tensors[name]).max() < 1e-2
-    run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
+    inprocess.run("--mode=evaluate", f"--model_dir={whole}", f"--data_dir={data_dir}")
     assert Card.load(str(whole)).weights == "EMA (half-life 1,000 images)"
-    line = error_line(*DIGITS, f"--model_dir={whole}")
+    line = inprocess.error_line(*DIGITS, f"--model_dir={whole}")
     assert "another choice of a moving average (train.ema_half_life > 0): True there" in line
 
 
 def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
     model_dir, _, _ = trained
-    run(*DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.num_steps=4")
+    inprocess.run(*DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.num_steps=4")
     # Resumed from the saved config alone, with other calls and checkpoints in between.
-    _, log = run(
+    _, log = inprocess.run(
         f"--model_dir={tmp_path / 'a'}",
         *("--gin_param=train.num_steps=6", "--gin_param=train.steps_per_loop=5"),
         "--gin_param=train.checkpoint_every=0",
@@ -217,14 +219,14 @@ def test_a_longer_run_resumes_and_ends_the_same(trained, tmp_path):
     ("overlay", "difference"),
     [
         ("--gin_file=models/chatgpt.gin", "another generator layers"),
-        ("--gin_param=article.discriminator.dropout=0.5", r"\(Dropout\) rate: 0.4 there, 0.5 now"),
+        ("--gin_param=dcgan.discriminator.dropout=0.5", r"\(Dropout\) rate: 0.4 there, 0.5 now"),
         ("--gin_param=train.latent_dim=51", "another train.latent_dim: 50 there, 51 now"),
     ],
 )
 def test_another_model_is_refused(trained, overlay, difference):
     model_dir, _, _ = trained
     before = checkpoint(model_dir, 6)
-    line = error_line(*DIGITS, overlay, f"--model_dir={model_dir}")
+    line = inprocess.error_line(*DIGITS, overlay, f"--model_dir={model_dir}")
     assert re.search(f"{difference}.*choose another --model_dir", line)
     assert_same(checkpoint(model_dir, 6), before)
 
@@ -256,8 +258,8 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     # Steps one to three are healthy; then the config's learning rate is one that nothing survives.
-    run(*DIGITS, "--gin_param=train.num_steps=3", f"--model_dir={tmp_path}")
-    line = error_line(*DIGITS, "--gin_param=adam.learning_rate=1e30", f"--model_dir={tmp_path}")
+    inprocess.run(*DIGITS, "--gin_param=train.num_steps=3", f"--model_dir={tmp_path}")
+    line = inprocess.error_line(*DIGITS, "--gin_param=adam.learning_rate=1e30", f"--model_dir={tmp_path}")
     assert re.search(r"step 4: \S+ is (nan|inf); training stopped", line)
     assert line.endswith(f"Last good checkpoint: {tmp_path}/checkpoints/step-3")
     good = checkpoint(tmp_path, 3)
@@ -294,7 +296,6 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=train.num_epochs=0"], "num_epochs=0 must be"),
         (["--gin_file=digits.gin", "--gin_param=train.num_steps='x'"], "num_steps='x' must be"),
         (["--gin_file=digits.gin", "--gin_file=hardware/mirrored.gin"], "found no GPU"),
-        (["--gin_file=digits.gin", "--gin_file=hardware/tpu.gin"], "no TPU answers"),
         (["--gin_file=digits.gin", "--gin_file=hardware/multi_worker.gin"], "needs a cluster"),
         (["--gin_file=digits.gin", "--gin_file=hardware/slurm.gin"], "needs a cluster"),
         (["--gin_file=digits.gin", "--mode=generate"], "holds no checkpoint; train first"),
@@ -303,11 +304,40 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
         (["--gin_file=digits.gin", "--gin_param=Doctor.every=0"], "Doctor.every=0 must be at"),
         (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
-        (["--gin_file=digits.gin", "--profile=-1"], "--profile=-1 must be at least 0"),
+        (["--gin_file=digits.gin", "--profile=-1"], "--profile=-1: -1 is not a non-negative integer"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):
-    assert message in error_line(*arguments, cwd=tmp_path)
+    assert message in inprocess.error_line(*arguments, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gin_file=digit.gin"], "did you mean digits.gin"),
+        (["--gin_file=digits.gin", "--mod=train"], "unknown flag --mod; did you mean --mode"),
+        (["--mode=evalute"], "--mode=evalute is not known; did you mean evaluate?"),
+        (["--model_dir=nowhere"], "--model_dir=nowhere holds no config.gin"),
+        ([], "name a config with --gin_file"),
+    ],
+)
+def test_what_needs_no_tensorflow_is_answered_without_it(tmp_path, arguments, message):
+    code = "import runpy, sys; sys.argv[1:1] = []\n"
+    code += "try: runpy.run_module('trainer.main', run_name='__main__', alter_sys=True)\n"
+    code += "finally: print('tensorflow' in sys.modules)"
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert time.monotonic() - started < 2
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_a_tpu_that_is_not_there_is_one_line(tmp_path):
+    line = error_line("--gin_file=digits.gin", "--gin_file=hardware/tpu.gin", cwd=tmp_path)
+    assert "no TPU answers" in line
 
 
 def test_a_batch_that_replicas_cannot_share(tmp_path):
