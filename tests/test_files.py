@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
+import resource
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import requests
+import tensorflow as tf
 from support import gcs
 from support.process import DIGITS, command, environment, error_line, run
 from support.weights import assert_same, checkpoint
@@ -29,11 +36,64 @@ def cloud(tmp_path_factory):
         yield server, variables
 
 
-def test_files_are_written_whole(tmp_path):
-    for content in ("first", "second"):
+@contextlib.contextmanager
+def largest_file(size):
+    """This process can write no file of more than `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_is_replaced(tmp_path):
+    for content in ("first", b"second"):
         files.write_file(str(tmp_path / "a.txt"), content)
     assert (tmp_path / "a.txt").read_text() == "second"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("first")
+    with largest_file(2**16), pytest.raises(tf.errors.OpError):
+        files.write_file(str(path), "second" * 2**16)
+    assert path.read_text() == "first"
+
+
+def test_a_reader_sees_a_whole_file_at_any_time(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0" * 2**20)
+    stop = threading.Event()
+
+    def write():
+        for digit in itertools.cycle("123"):
+            files.write_file(str(path), digit * 2**20)
+            if stop.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = set()
+        until = time.monotonic() + 60
+        while len(seen) < 4 and time.monotonic() < until:
+            seen.add(path.read_text())
+    finally:
+        stop.set()
+        writer.join()
+    assert {content[:1] for content in seen} == set("0123")
+    assert {len(content) for content in seen} == {2**20}
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_given_ten_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(requests.exceptions.Timeout):
+            files.probe(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert 10 <= time.monotonic() - started < 15
 
 
 def test_an_unknown_scheme_names_the_known_ones():

@@ -1,4 +1,4 @@
-"""What a user can put right: main prints these in one line, without a traceback."""
+"""Errors that a user can correct; the command line prints them in one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-NO_PEER = signal.SIGALRM  # 14: the others did not appear in time, which ends a process by this
-LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the command; try it again
+NO_PEER = signal.SIGALRM  # 14: other processes did not appear in time; the signal ends this one
+LOST_PEER = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed when it is run again
 
 
 class TrainerError(Exception):
-    """The message names the value, the rule it breaks, and the remedy."""
+    """An error whose message names the value, the rule that it breaks, and the remedy."""
 
     exit_code = 1
 
 
 class DivergenceError(TrainerError):
-    """A loss or gradient of training is not finite.
+    """A loss or gradient is not finite.
 
     Args:
-      step: The step that it is of, counted from 1.
-      measured: Which it is, and what it was.
+      step: The step in which it occurred, counted from 1.
+      measured: Its name and value, as the message shows them.
     """
 
     def __init__(self, step: int, measured: str) -> None:
@@ -36,7 +36,7 @@ class DivergenceError(TrainerError):
 
 
 class LostPeerError(TrainerError):
-    """Another process of the run is gone; the same command, on all of them, resumes it."""
+    """Another process of the run is gone; the same command on all processes resumes the run."""
 
     exit_code = LOST_PEER
 
@@ -49,14 +49,18 @@ def first_line(error: Exception) -> str:
 
 
 def did_you_mean(name: str, valid: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the closest valid names, or else all of them."""
+    """The end of a message about an unknown name: the closest valid ones, or all of them."""
     if close := difflib.get_close_matches(name, valid, n=3, cutoff=0.5):
         return f"did you mean {' or '.join(close)}?"
     return f"choose from: {', '.join(valid)}"
 
 
 def check_takes(function: Callable[..., Any], given: Sequence[str]) -> None:
-    """Refuses a function of the user's that cannot be called with these keyword arguments.
+    """Checks that a user's function can be called with these keyword arguments.
+
+    Args:
+      function: Any callable.
+      given: Names of the arguments that the trainer passes.
 
     Raises:
       TrainerError: naming the function and the first argument that it does not take.

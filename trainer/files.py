@@ -1,4 +1,4 @@
-"""Paths that may be remote (gs://): whether they can be used, and files written whole."""
+"""Local and remote (gs://) paths: checks, reading and atomic writing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def is_remote(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether a local or gs:// file exists; for a local one TensorFlow is not imported."""
+    """Whether a local or gs:// file exists; a local path does not import TensorFlow."""
     return is_remote_file(path) if is_remote(path) else os.path.isfile(path)
 
 
 def is_remote_file(path: str) -> bool:
-    """Whether `path` is remote, and a file there."""
+    """Whether `path` is remote and a file exists there."""
     if not is_remote(path):
         return False
     import tensorflow as tf
@@ -54,7 +54,10 @@ def read_text(path: str) -> str:
 
 
 def write_file(path: str, content: str | bytes) -> None:
-    """Writes to a local or gs:// path, whole or not at all."""
+    """Writes a local or gs:// file atomically: readers see the old file or the whole new one.
+
+    A process that is stopped meanwhile may leave `path` with the suffix ".partial".
+    """
     import tensorflow as tf
 
     partial = f"{path}.partial"
@@ -63,15 +66,24 @@ def write_file(path: str, content: str | bytes) -> None:
     tf.io.gfile.rename(partial, path, overwrite=True)
 
 
-def check(path: str) -> None:
-    """Looks at a remote path before anything depends on it; a local one passes unseen.
-
-    TensorFlow alone tries for minutes to reach a host that does not answer, and for ever to make a
-    directory in a bucket that does not exist.
+def probe(url: str) -> None:
+    """Checks that a server answers, with whatever status, within _PROBE_SECONDS.
 
     Raises:
-      TrainerError: if its scheme is unknown, its host does not answer, its bucket does not exist,
-        or the credentials do not open it.
+      requests.exceptions.RequestException: if the server does not answer.
+    """
+    requests.head(url, timeout=_PROBE_SECONDS)
+
+
+def check(path: str) -> None:
+    """Checks that a remote path can be used; a local one is not checked.
+
+    TensorFlow itself would try for minutes to reach a host that does not answer, and for ever to
+    make a directory in a bucket that does not exist.
+
+    Raises:
+      TrainerError: if the path's scheme is unknown, its host does not answer, its bucket does not
+        exist, or the credentials give no access to it.
     """
     if not is_remote(path):
         return
@@ -92,8 +104,8 @@ def _check_bucket(path: str, bucket: str) -> None:
     import tensorflow as tf
 
     try:
-        with contextlib.suppress(requests.exceptions.SSLError):  # it did answer
-            requests.head(_GCS, timeout=_PROBE_SECONDS)
+        with contextlib.suppress(requests.exceptions.SSLError):  # an answer, too
+            probe(_GCS)
         if tf.io.gfile.exists(path) or tf.io.gfile.exists(bucket):
             return
     except requests.exceptions.RequestException as error:

@@ -5,11 +5,11 @@ Rendering", Journal of Computer Graphics Techniques 9(3), 2020), written in uint
 There is no state to save, and an example draws the same numbers whichever replica, process or
 kind of device computes it: integer arithmetic has no rounding to differ in.
 
-A *key* is uint32 [B, 3], one row an example. `example_keys` makes keys, `bits`, `uniform` and
+A *key* is uint32 [B, 3], a row for each example. `example_keys` makes keys, `bits`, `uniform` and
 `normal` turn them into numbers, and `fold` derives independent ones.
 
 Layers that need randomness (`trainer.models.layers.Dropout`) take their keys from the enclosing
-`key_scope`, which plays the part that `tf.GradientTape` plays for gradients.
+`key_scope`, just as `tf.GradientTape` sees the operations inside its block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-_MULTIPLIER = 1664525  # of Numerical Recipes' LCG, which pcg4d starts from
+_MULTIPLIER = 1664525  # both from Numerical Recipes' LCG, the first step of pcg4d
 _INCREMENT = 1013904223
 _VECTOR = 16  # float32 values in the widest CPU vector
 
@@ -55,7 +55,7 @@ def example_keys(seed: int, stream: str, step, examples) -> tf.Tensor:
 
     Args:
       seed: The run's seed, 0 <= seed < 2**32.
-      stream: What the numbers are for, such as "latents"; streams are independent.
+      stream: Purpose of the numbers, such as "latents"; different streams are independent.
       step: Scalar integer, the training step.
       examples: Integer [B], positions in the global batch.
 
@@ -68,7 +68,7 @@ def example_keys(seed: int, stream: str, step, examples) -> tf.Tensor:
 
 
 def reseed(seed: int, stream: int) -> int:
-    """The seed of noise stream number `stream` of a run, in [0, 2**32); `seed` itself for 0."""
+    """The seed of noise stream `stream` of a run, in [0, 2**32); stream 0 has `seed` itself."""
     return zlib.crc32(f"{seed}, stream {stream}".encode()) if stream else seed
 
 
@@ -89,7 +89,7 @@ def uniform(keys: tf.Tensor, shape: Sequence[int], dtype: str = "float32") -> tf
     """[B, *shape], uniform in [0, 1), on a grid of 2**-24."""
     shape = tuple(shape)
     words = bits(keys, math.prod(shape))
-    # 24 bits are what float32 holds exactly, so that no value rounds up to 1.
+    # float32 holds 24 bits exactly, so that no value rounds up to 1.
     fraction = tf.cast(tf.bitwise.right_shift(words, _u32(8)), dtype) * 2.0**-24
     return tf.reshape(fraction, (-1, *shape))
 
@@ -98,8 +98,8 @@ def normal(keys: tf.Tensor, shape: Sequence[int], dtype: str = "float32") -> tf.
     """[B, *shape], standard normal by the Box-Muller transform; |x| < 5.8."""
     shape = tuple(shape)
     size = math.prod(shape)
-    # Vector units round log and cos in another way than the scalar code that takes what is left
-    # over of a row; whole vectors keep an example's numbers the same in a batch of any size.
+    # Vector code rounds log and cos differently from the scalar code for the rest of a row. Rows of
+    # whole vectors give an example the same numbers in a batch of any size.
     half = _VECTOR * math.ceil(size / (2 * _VECTOR))
     u = uniform(keys, (2, half), dtype)
     radius = tf.sqrt(-2.0 * tf.math.log(1.0 - u[:, 0]))  # 1 - u lies in (0, 1]
@@ -124,10 +124,10 @@ _scope: contextvars.ContextVar[Iterator[tf.Tensor] | None] = contextvars.Context
 
 @contextlib.contextmanager
 def key_scope(keys: tf.Tensor) -> Iterator[None]:
-    """Within it, each random layer that a model calls draws from a fold of `keys`.
+    """Gives each random layer that is called in the block its own keys, folded from `keys`.
 
-    The folds are numbered in the order of the calls, so a model must be called once a scope.
-    Replicas are traced in threads of their own, and each sees only its own scope.
+    The folds are numbered in the order of the calls, so call a model only once in a scope. Replicas
+    are traced in separate threads, and each sees only its own scope.
     """
     token = _scope.set(fold(keys, number) for number in itertools.count())
     try:
@@ -140,7 +140,7 @@ def next_keys(layer: str) -> tf.Tensor:
     """The keys uint32 [B, 3] for the layer being called.
 
     Raises:
-      RuntimeError: outside a key_scope.
+      RuntimeError: if called outside a key_scope.
     """
     folds = _scope.get()
     if folds is None:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import tensorflow as tf
@@ -135,10 +136,27 @@ def test_a_named_tpu_without_googles_libraries_is_one_line(metadata):
 def test_an_address_that_does_not_answer_ends_the_process_with_a_line():
     # TensorFlow alone was seen to wait for five minutes, deaf to Ctrl-C.
     name = f"grpc://127.0.0.1:{free_ports(1)[0]}"
-    code = "import sys; from trainer import strategy; strategy.tpu(name=sys.argv[1], timeout=1)"
-    done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
-    assert done.returncode == NO_PEER
-    line = done.stderr.splitlines()[-1]
+    code = """
+import sys
+from trainer.distributed import strategy
+print("begin", flush=True)
+strategy.tpu(name=sys.argv[1], timeout=1)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "begin\n"
+        started = time.monotonic()
+        _, log = process.communicate(timeout=15)  # and not 20 seconds more than it says
+    finally:
+        process.kill()
+    assert time.monotonic() - started >= 1
+    assert process.returncode == NO_PEER
+    line = log.splitlines()[-1]
     assert line.startswith(f"error: tpu.name='{name}' did not answer within tpu.timeout=1 seconds")
 
 

@@ -8,38 +8,38 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import tensorflow as tf
-from support.cards import make_card
 
-from trainer.data.batches import replicate, take
 from trainer.data.digits import digits
 from trainer.errors import TrainerError
-from trainer.evaluation.card import TITLES, Card, View, measure
-from trainer.evaluation.evaluator import Evaluator, view
+from trainer.evaluation.card import TITLES, compute_metrics
+from trainer.evaluation.evaluator import Evaluator, extract_from
 from trainer.evaluation.features.classifier import classifier
 from trainer.gan import losses, optimizers
-from trainer.gan.trainer import GanTrainer
+from trainer.gan.trainer import GanConfig, GanTrainer
 from trainer.models import dcgan
 
 ONE = tf.distribute.OneDeviceStrategy("CPU:0")
 
 
 def evaluate(strategy, data_dir, **settings):
+    """The Evaluation of an untrained generator of digits."""
     dataset = digits()
-    trainer = GanTrainer(
-        strategy=strategy,
-        images=dataset.load("train").images,
+    images, labels = dataset.load("train")
+    config = GanConfig(
         generator=dcgan.generator,
         discriminator=dcgan.discriminator,
-        loss=losses.binary_cross_entropy(),
+        loss=losses.binary_cross_entropy,
         generator_optimizer=optimizers.adam,
         discriminator_optimizer=optimizers.adam,
         latent_dim=10,
         batch_size=32,
         seed=3,
     )
+    trainer = GanTrainer(config, strategy=strategy, images=images, labels=labels, num_classes=10)
     settings = {"dataset": dataset, "data_dir": str(data_dir), "seed": 3, **settings}
     evaluator = Evaluator(strategy=strategy, **settings)
-    return evaluator(trainer.fakes, step=7, images_seen=224, weights=trainer.sampled_weights)
+    generate = trainer.inference.generate
+    return evaluator(generate, step=7, images_seen=224, weights=trainer.sampled_weights)
 
 
 def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy, data_dir):
@@ -77,17 +77,10 @@ def test_too_few_samples_are_refused(data_dir):
 
 
 @pytest.fixture(scope="module")
-def see(data_dir):
-    """uint8 images -> a View of them."""
+def features(data_dir):
+    """uint8 images -> their ImageFeatures."""
     extractor = classifier(dataset=digits(), data_dir=str(data_dir), strategy=ONE)
-
-    def look(images: np.ndarray) -> View:
-        def read(numbers, on_device):
-            return take(on_device, tf.minimum(numbers, len(images) - 1), images.shape[1:])[0]
-
-        return view(ONE, extractor, read, len(images), replicate(ONE, images))
-
-    return look
+    return lambda images: extract_from(ONE, extractor, images)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +105,13 @@ def without_classes(images, labels, amount):
 
 
 @pytest.mark.parametrize("damage", [blurred, noisy, without_classes])
-def test_more_damage_reads_worse(see, halves, damage):
+def test_more_damage_reads_worse(features, halves, damage):
     (real, _), (images, labels) = halves
-    reference = see(real)
-    cards = [measure(see(damage(images, labels, amount)), reference) for amount in (0, 1, 2, 3)]
+    reference = features(real)
+    cards = [
+        compute_metrics(features(damage(images, labels, amount)), reference)
+        for amount in (0, 1, 2, 3)
+    ]
     for name in ("fid", "kid"):
         values = [card[name].value for card in cards]
         assert values == sorted(values) and values[0] < values[1] / 3, (name, values)
@@ -149,16 +145,3 @@ def test_a_generator_that_copies_is_found_out(data_dir):
     assert card.metrics["memorised"].value == 1
     samples, neighbours = np.split(closest, 2)
     np.testing.assert_array_equal(samples, neighbours)
-
-
-def test_a_card_is_read_back(tmp_path):
-    assert Card.load(str(tmp_path)) is None
-    (tmp_path / "evaluation.json").write_text(make_card().to_json())
-    assert Card.load(str(tmp_path)) == make_card()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metrics": {}}'])
-def test_another_file_is_not_taken_for_a_card(tmp_path, text):
-    (tmp_path / "evaluation.json").write_text(text)
-    with pytest.raises(TrainerError, match="is not an evaluation card .* --mode=evaluate"):
-        Card.load(str(tmp_path))

@@ -1,1 +1,1 @@
-"""Datasets and the pipeline that feeds them to the replicas."""
+"""Datasets, and the batches of each step."""

@@ -1,4 +1,4 @@
-"""MNIST-style IDX archives, for machines that cannot download: check them, then prepare TFDS."""
+"""Prepares TFDS's MNIST and Fashion-MNIST from IDX archives, on machines that cannot download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from trainer.errors import TrainerError
 
-# Of the decompressed content: gzip's own bytes change when an archive is packed again.
+# sha256 of the decompressed content: gzip's own bytes change when an archive is packed again.
 _SHA256 = {
     "mnist": {
         "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -45,11 +45,11 @@ def verify(dataset: str, archives: str | Path) -> None:
         owner = next(
             (f"{d}'s {s}" for d in _SHA256 for s, h in _SHA256[d].items() if h == found), None
         )
-        what = (
+        fault = (
             f"holds {owner}" if owner else f"is damaged or altered (content sha256 {found[:12]}...)"
         )
         raise TrainerError(
-            f"{path} {what}, where {dataset}'s {stem} (content sha256 {expected[:12]}...) was "
+            f"{path} {fault}, where {dataset}'s {stem} (content sha256 {expected[:12]}...) was "
             "expected: fetch it again"
         )
 
@@ -71,18 +71,18 @@ def _content_sha256(path: Path) -> str:
 
 
 def prepare(dataset: str, archives: str | Path, data_dir: str | Path | None = None) -> Path:
-    """Prepares `dataset` with TFDS's own builder, from archives instead of its download.
+    """Prepares `dataset` with TFDS's own builder, which reads archives instead of downloading.
 
     Args:
       dataset: One of DATASETS.
       archives: Directory with the four .gz archives.
-      data_dir: Where TFDS keeps prepared datasets; by default its own choice.
+      data_dir: Directory of prepared datasets; None for TFDS's own.
 
     Returns:
       The directory of the prepared dataset.
 
     Raises:
-      TrainerError: as `verify` does; nothing is written then.
+      TrainerError: as `verify` does, before anything is written.
     """
     verify(dataset, archives)
     builder = tfds.builder(dataset, data_dir=data_dir)

@@ -1,7 +1,7 @@
-"""From a split in memory to the batches of each step, with no iterator state.
+"""The batch of each step, from a split in memory, without iterator state.
 
-The images live on every device as uint8, and a step gathers its batch there: which examples is a
-pure function of (seed, step), so that resuming at any step needs nothing but the step.
+Every device holds all images as uint8, and a step gathers its batch there. The examples of a batch
+are a pure function of (seed, step), so resuming at any step needs nothing but the step.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer.errors import TrainerError
 
-_ALIGNMENT = 64  # bytes; Eigen's largest
+_ALIGNMENT = 64  # bytes; the largest that Eigen asks for
 
 
 def normalise(images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
@@ -22,15 +22,15 @@ def normalise(images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
 
 
 def denormalise(images: np.ndarray) -> np.ndarray:
-    """[..., C] in [-1, 1] -> uint8 in [0, 255]; values outside are clipped."""
+    """[..., C] in [-1, 1] -> uint8 in [0, 255]; values outside the range are clipped."""
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 class BatchSampler:
-    """Which examples make up the batch of each step.
+    """The examples that make up the batch of each step.
 
-    Every epoch is a fresh permutation of the dataset, cut into whole batches; the remainder,
-    fewer than a batch, is left out, as the tutorial's notebook leaves it.
+    Every epoch is a new permutation of the dataset, cut into whole batches. The rest, less than a
+    batch, is left out, as in the tutorial's notebook.
 
     Args:
       num_examples: Size of the dataset.
@@ -44,8 +44,8 @@ class BatchSampler:
     def __init__(self, num_examples: int, batch_size: int, seed: int) -> None:
         if batch_size > num_examples:
             raise TrainerError(
-                f"train.batch_size={batch_size} is more than the dataset's {num_examples} "
-                "examples; choose a smaller one"
+                f"batch_size={batch_size} is more than the dataset's {num_examples} examples; "
+                "choose a smaller one"
             )
         self.num_examples = num_examples
         self.batch_size = batch_size
@@ -54,7 +54,7 @@ class BatchSampler:
         self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
 
     def indices(self, step: int, num_steps: int) -> np.ndarray:
-        """int32 [num_steps, batch_size]: the examples of steps step, step + 1, ..."""
+        """int32 [num_steps, batch_size]: indices of the examples of steps step, step + 1, ..."""
         rows = []
         for s in range(step, step + num_steps):
             epoch, position = divmod(s, self.steps_per_epoch)
@@ -70,16 +70,16 @@ class BatchSampler:
 
 
 def per_replica_batch_size(batch_size: int, num_replicas: int) -> int:
-    """Each replica's part of the global batch.
+    """Number of examples of the global batch that each replica gets.
 
     Raises:
-      TrainerError: if the batch cannot be shared evenly.
+      TrainerError: if the global batch is not a positive multiple of the number of replicas.
     """
     if batch_size < 1 or batch_size % num_replicas:
         below = batch_size // num_replicas * num_replicas
         nearest = [str(size) for size in (below, below + num_replicas) if size > 0]
         raise TrainerError(
-            f"train.batch_size={batch_size} cannot be shared evenly by {num_replicas} replicas; "
+            f"batch_size={batch_size} cannot be shared evenly by {num_replicas} replicas; "
             f"the nearest sizes that can: {', '.join(nearest)}"
         )
     return batch_size // num_replicas
@@ -88,16 +88,23 @@ def per_replica_batch_size(batch_size: int, num_replicas: int) -> int:
 def replicate(
     strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray | None = None
 ) -> tuple:
-    """uint8 [N, H, W, C], and int32 [N] -> data for `gather_batch`, on each of this process's replicas.
+    """Copies a split to each of this process's replicas.
 
-    The first replica may share the arrays' memory, so that nothing may write to them any more.
+    The first replica may share the arrays' memory: nothing may write to them afterwards.
 
-    The data is an argument for strategy.run. It is in variables, which stay on their device: the
-    value of a tensor might go through the host again in every step of a loop that a TPU's host
-    runs. Several processes would have to send each other a variable's first value, and
-    TensorFlow's collectives do not carry uint8: there it is a tensor. Rows cost a TPU less than
-    images do: 306 MB a step against 429, of 60,000 28x28 images (`scripts/tpu_check.py`, v5e).
+    Args:
+      strategy: The run's strategy.
+      images: uint8 [N, H, W, C].
+      labels: int32 [N]; None if the models are unconditional.
+
+    Returns:
+      An argument for strategy.run, which each replica passes to `gather_batch` as `data`.
     """
+    # The data is in variables, which stay on their device: a tensor might pass through the host in
+    # every step of a loop that a TPU's host runs. Several processes use tensors, since they would
+    # have to send each other a variable's first value, and TensorFlow's collectives do not carry
+    # uint8. Rows cost a TPU less than images do: 306 MB a step rather than 429, for 60,000 28x28
+    # images (`scripts/tpu_check.py`, v5e).
     rows = images.reshape(len(images), -1)
     return tuple(_put(strategy, x) for x in (rows, labels) if x is not None)
 
@@ -117,10 +124,10 @@ def _put(strategy: tf.distribute.Strategy, array: np.ndarray):
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
-    """A tensor that shares the array's memory; nothing may write to it any more.
+    """A tensor that shares the array's memory; nothing may write to it afterwards.
 
-    `tf.constant` makes two copies. Here there is one, where the array may not be shared as it is:
-    TensorFlow's kernels want it to begin at a multiple of 64 bytes, and DLPack wants it writable.
+    `tf.constant` makes two copies. This makes at most one, if the array cannot be shared as it is:
+    TensorFlow's kernels need it to start at a multiple of 64 bytes, and DLPack needs it writable.
     """
     if array.ctypes.data % _ALIGNMENT or not array.flags.writeable or not array.flags.c_contiguous:
         buffer = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
@@ -134,7 +141,16 @@ def _tensor(array: np.ndarray) -> tf.Tensor:
 def gather_batch(
     data: tuple, indices: tf.Tensor, image_shape: tuple[int, int, int]
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The examples int32 [B] of `data`: uint8 [B, H, W, C], and labels int32 [B] if it has any."""
+    """The images and labels of some examples.
+
+    Args:
+      data: One replica's part of what `replicate` returned.
+      indices: int32 [B], in [0, N).
+      image_shape: (H, W, C).
+
+    Returns:
+      Images uint8 [B, H, W, C], and labels int32 [B] or None.
+    """
     rows, *labels = data
     images = tf.reshape(tf.gather(rows, indices), (-1, *image_shape))
     return images, tf.gather(labels[0], indices) if labels else None

@@ -1,4 +1,4 @@
-"""What a dataset is: a DatasetSpec, and a function that reads a split."""
+"""The interface of a dataset: a DatasetSpec, and a function that reads a split."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a model must know of a dataset before any of it is read."""
+    """What is known about a dataset before it is read."""
 
     name: str
     image_shape: tuple[int, int, int]
     """(H, W, C)."""
     num_classes: int
     num_train: int | None = None
-    """Images in the split "train", where that is known before it is read."""
+    """Number of images in the split "train"; None if it is known only after reading."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset: what its splits "train" and "test" hold."""
+    """A dataset with the splits "train" and "test"."""
 
     spec: DatasetSpec
     read: Callable[[str], Examples]
-    """The name of a split -> its examples, always in the same order."""
+    """Split name -> its examples, always in the same order."""
 
     def load(self, split: str) -> Examples:
         """The split "train" or "test".
 
         Raises:
-          TrainerError: if `read` returns an array that is not what `spec` says.
+          TrainerError: if the images or labels do not fit `spec`.
         """
         examples = self.read(split)
         count = len(examples.images)

@@ -13,12 +13,12 @@ _NUM_TEST = 297
 
 
 def digits(*, data_dir: str | None = None) -> Dataset:
-    """8x8 digits of 17 grey levels, enlarged to the 28x28 of MNIST.
+    """Scanned digits, 8x8 pixels of 17 grey levels, enlarged to MNIST's 28x28.
 
-    The last 297 are the test split: they stand apart in the source, which is ordered by writer.
+    The last 297 are the test split: the source is ordered by writer.
 
     Args:
-      data_dir: Not used; every dataset takes it.
+      data_dir: Ignored: the images come with scikit-learn.
     """
     del data_dir
     spec = DatasetSpec("digits", image_shape=(_SIZE, _SIZE, 1), num_classes=10)
@@ -33,7 +33,7 @@ def _load(split: str) -> Examples:
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """[8, 8] of 0..16 -> uint8 [28, 28]: 24x24 with MNIST's margin of two."""
+    """[8, 8] in [0, 16] -> uint8 [28, 28]: 24x24 pixels and a margin of two."""
     small = Image.fromarray(np.round(image * 255 / 16).astype(np.uint8))
     large = small.resize((_SIZE - 4, _SIZE - 4), Image.Resampling.BICUBIC)
     return np.pad(np.asarray(large), 2)

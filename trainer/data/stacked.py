@@ -1,8 +1,8 @@
-"""Stacked MNIST: three digits as the channels of a colour image, so that its modes can be counted.
+"""Stacked MNIST: three digits as the channels of a colour image, for counting modes.
 
-Metz et al., "Unrolled Generative Adversarial Networks", 2017. A thousand classes, all equally
-likely, show which ones a generator has dropped. 26,000 images to compare with, as many as the
-samples, are those of Srivastava et al. (VEEGAN, 2017) and Lin et al. (PacGAN, 2018).
+Metz et al., "Unrolled Generative Adversarial Networks", 2017. Its thousand classes are equally
+likely, so that the classes that a generator has dropped can be counted. Srivastava et al. (VEEGAN,
+2017) and Lin et al. (PacGAN, 2018) evaluate 26,000 samples; here the test split is as large.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
 
 CHANNELS = 3
-_FIRST_KEY = 1 << 32  # beyond the epochs of pipeline.BatchSampler, whose keys are (seed, epoch)
+_FIRST_KEY = 1 << 32  # above any epoch of batches.BatchSampler, whose keys are (seed, epoch)
 
 
 def stacked_mnist(
@@ -24,18 +24,18 @@ def stacked_mnist(
     num_test: int = 26_000,
     seed: int = 0,
 ) -> Dataset:
-    """Stacked MNIST: 28x28 RGB, one digit of MNIST a channel, labelled 100 R + 10 G + B.
+    """Stacked MNIST: 28x28 RGB images, each channel a digit of MNIST; class 100 R + 10 G + B.
 
-    "train" stacks digits of MNIST's split of that name only, and so does "test".
+    The split "train" is stacked from MNIST's split "train", and "test" from "test".
 
     Args:
-      data_dir: Where TFDS keeps prepared datasets, MNIST among them; by default its own choice.
-      num_train: Images in the split "train".
-      num_test: Images in the split "test".
-      seed: 0 <= seed < 2**64; says which digits meet.
+      data_dir: Directory of prepared datasets, among them MNIST; None for TFDS's own.
+      num_train: Images in the split "train", at least 1.
+      num_test: Images in the split "test", at least 1.
+      seed: Seed of the choice of digits, 0 <= seed < 2**64.
 
     Raises:
-      TrainerError: if a setting breaks a rule.
+      TrainerError: if a setting is out of its range.
     """
     counts = {"train": num_train, "test": num_test}
     for split, count in counts.items():
@@ -54,9 +54,18 @@ def stacked_mnist(
 
 
 def stack(digits: Examples, count: int, keys: list[tuple[int, int]]) -> Examples:
-    """`count` images, each of whose channels is one of `digits` [M, H, W, 1], by a key of its own.
+    """Stacks digits into images with several channels.
 
-    A channel shows all M digits once, in a random order, before it shows one again.
+    A channel shows all digits once, in a random order, before it shows one again.
+
+    Args:
+      digits: Images [M, H, W, 1] with labels in [0, 10).
+      count: Number of images to make.
+      keys: For each channel, the key of its random order: two integers in [0, 2**64).
+
+    Returns:
+      Images uint8 [count, H, W, len(keys)]; the digits' labels are those of a decimal number, the
+      first channel's first.
     """
     images = np.empty((count, *digits.images.shape[1:3], len(keys)), np.uint8)
     labels = np.zeros(count, np.int32)
@@ -69,7 +78,7 @@ def stack(digits: Examples, count: int, keys: list[tuple[int, int]]) -> Examples
 
 def _order(num_digits: int, count: int, key: tuple[int, int]) -> np.ndarray:
     """int [count]: one permutation of range(num_digits) after another."""
-    # Sorted words of a bit generator, as in pipeline.BatchSampler: NumPy may not change them.
+    # As in batches.BatchSampler: a bit generator's words never change between NumPy's releases.
     generator = np.random.Philox(key=key)
     passes = -(-count // num_digits)
     orders = [np.argsort(generator.random_raw(num_digits), kind="stable") for _ in range(passes)]

@@ -1,4 +1,4 @@
-"""Datasets from TensorFlow Datasets' own builders, downloaded and prepared on first use."""
+"""Datasets from TensorFlow Datasets (TFDS), downloaded and prepared on first use."""
 
 from __future__ import annotations
 
@@ -11,37 +11,51 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
+from trainer import files
 from trainer.data import archives
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError, first_line
 
-_PROBE_SECONDS = 10
-
 
 def mnist(*, data_dir: str | None = None) -> Dataset:
-    """MNIST (LeCun et al., 1998): 60,000 + 10,000 digits, 28x28 grey."""
+    """MNIST (LeCun et al., 1998): 60,000 + 10,000 digits, 28x28, grey.
+
+    Args:
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+    """
     return from_builder(name="mnist", data_dir=data_dir, num_train=60_000)
 
 
 def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
-    """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 articles of clothing, 28x28 grey."""
+    """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 pieces of clothing, 28x28, grey.
+
+    Args:
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+    """
     return from_builder(name="fashion_mnist", data_dir=data_dir, num_train=60_000)
 
 
 def cifar10(*, data_dir: str | None = None) -> Dataset:
-    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs of ten things, 32x32 RGB."""
+    """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs in ten classes, 32x32, RGB.
+
+    Args:
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+    """
     return from_builder(name="cifar10", data_dir=data_dir, num_train=50_000)
 
 
 def from_builder(
     *, name: str, data_dir: str | None = None, num_train: int | None = None
 ) -> Dataset:
-    """Any TFDS builder whose examples hold a uint8 `image` of one size and a `label`.
+    """Any TFDS dataset whose examples have a uint8 `image` of fixed size and a `label`.
 
     Args:
-      name: The builder's name, such as "mnist".
-      data_dir: Where TFDS keeps prepared datasets; by default its own choice.
-      num_train: Images in its split "train", where TFDS knows only once it is prepared.
+      name: Name of its builder, such as "mnist".
+      data_dir: Directory of prepared datasets; None for TFDS's own.
+      num_train: Number of images in the split "train"; TFDS knows it only after preparing.
+
+    Raises:
+      TrainerError: if the prepared dataset is damaged.
     """
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -62,10 +76,10 @@ def from_builder(
         if split not in builder.info.splits:
             raise TrainerError(
                 f"{name} has no split '{split}', only {', '.join(builder.info.splits)}; training "
-                "needs 'train' and evaluation 'test' too"
+                "needs 'train', and evaluation 'test' too"
             )
         try:
-            # One batch of everything, files unshuffled: the same order on every machine.
+            # One batch of all examples, files unshuffled: the same order on every machine.
             whole = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
         except (tf.errors.OpError, OSError) as error:
             raise _incomplete(builder.data_path, error) from error
@@ -82,12 +96,13 @@ def _incomplete(path: object, error: Exception) -> TrainerError:
 
 
 def _prepare(builder: tfds.core.DatasetBuilder) -> None:
-    """Downloads and prepares, after a probe: TFDS alone retries for minutes when offline.
+    """Downloads and prepares, after a probe: offline, TFDS itself would retry for minutes.
 
     Raises:
-      TrainerError: if a source cannot be reached, naming the remedies, or another file came.
+      TrainerError: if a source cannot be reached, naming the remedies, or a file has the wrong
+        checksum.
     """
-    by_hand = builder.data_path.parents[1] / "downloads" / "manual"  # TFDS looks there first
+    by_hand = builder.data_path.parents[1] / "downloads" / "manual"  # where TFDS looks first
     missing = {
         url: source.filename
         for url, source in (builder.url_infos or {}).items()
@@ -96,7 +111,7 @@ def _prepare(builder: tfds.core.DatasetBuilder) -> None:
     url = next(iter(missing), None)
     try:
         if url:
-            requests.head(url, timeout=_PROBE_SECONDS)
+            files.probe(url)
         builder.download_and_prepare()
     except (requests.exceptions.RequestException, tfds.download.DownloadError) as error:
         raise TrainerError(
@@ -120,4 +135,4 @@ def _remedy(
         )
     if missing and all(missing.values()):
         return f"put {' and '.join(missing)} into {by_hand}"
-    return f"copy {builder.data_path} from one"
+    return f"copy {builder.data_path} from there"

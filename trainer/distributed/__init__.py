@@ -1,1 +1,1 @@
-"""Strategies, processes and how they talk to each other."""
+"""tf.distribute strategies, and runs of several processes."""

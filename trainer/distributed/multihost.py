@@ -1,4 +1,4 @@
-"""The processes of a run, a program each: who is chief, and what they tell each other."""
+"""Runs of several processes: which one is the chief, and values that they agree on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from trainer.errors import LostPeerError, first_line
 
-# What TensorFlow's collectives raise, depending on the moment, when a process is lost.
+# What TensorFlow's collectives raise when a process is lost; which one depends on the moment.
 _ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -22,22 +22,22 @@ _ERRORS = (
 
 
 def has_peers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other processes, each with a program of its own, take part."""
+    """Whether the run has more than one process."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 @contextlib.contextmanager
 def explain_lost_peer(
-    strategy: tf.distribute.Strategy, last_words: Callable[[], str] = lambda: ""
+    strategy: tf.distribute.Strategy, suffix: Callable[[], str] = lambda: ""
 ) -> Iterator[None]:
-    """Turns the loss of another process, within the block, into one line.
+    """Replaces TensorFlow's error for a lost process, raised in the block, by one line.
 
     Args:
-      strategy: Of the run.
-      last_words: What to end it with.
+      strategy: The run's strategy. Errors of a single process pass unchanged.
+      suffix: Returns text to append to that line; called only if a process is lost.
 
     Raises:
-      LostPeerError: as it says.
+      LostPeerError: if another process of the run is gone.
     """
     try:
         yield
@@ -46,12 +46,12 @@ def explain_lost_peer(
             raise
         raise LostPeerError(
             f"another process of this run is gone ({first_line(error)}); start the same "
-            f"command on all of them again to resume{last_words()}"
+            f"command on all of them again to resume{suffix()}"
         ) from error
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes what is written once."""
+    """Whether this process is the one that writes to the run's directory."""
     resolver = strategy.cluster_resolver
     if not has_peers(strategy):
         return True
@@ -60,42 +60,45 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def any_process(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
-    """A function of a flag that is true, on every process, if it was on any of them.
+    """A function flag -> whether it is true on any process; every process gets the same answer.
 
-    Every process must call it as often as the others do.
+    All processes must call it equally often.
     """
     total = _sum_over_replicas(strategy)
     return lambda flag: bool(total(int(flag)))
 
 
 def all_equal(strategy: tf.distribute.Strategy, number: int) -> bool:
-    """Whether all processes have the same `number`, 0 <= number < 2**32; all get the answer."""
+    """Whether `number`, 0 <= number < 2**32, is the same on all processes.
+
+    Every process must call it, and gets the same answer.
+    """
     total = _sum_over_replicas(strategy)
-    # Where numbers differ, some process has one that is not the mean; that one tells the rest.
+    # Where numbers differ, at least one process has one that is not the mean, and reports it.
     return not total(int(total(number) != number * strategy.num_replicas_in_sync))
 
 
 def from_chief(strategy: tf.distribute.Strategy) -> Callable[[bytes], bytes]:
-    """A function of bytes: the chief's, on every process; what the others pass does not matter.
+    """A function bytes -> the chief's bytes, on every process; what the others pass is ignored.
 
-    Every process must call it as often as the others do. It traces once for each size.
+    All processes must call it equally often. It traces once for each size.
     """
     if not has_peers(strategy):
         return lambda content: content
     total = _sum_over_replicas(strategy)
 
-    def listen(content: bytes) -> bytes:
+    def broadcast(content: bytes) -> bytes:
         mine = content if is_chief(strategy) else b""
         copies = total(int(is_chief(strategy)))  # one from each of the chief's replicas
         size = total(len(mine)) // copies
         numbers = np.frombuffer(mine or bytes(size), np.uint8).astype(np.int64)
         return (total(numbers) // copies).astype(np.uint8).tobytes()
 
-    return listen
+    return broadcast
 
 
 def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[ArrayLike], np.ndarray]:
-    """A function of this process's integers: the sum of what each replica's process gave it."""
+    """A function integers -> their sum over all replicas, each with its process's integers."""
     if not has_peers(strategy):
         return lambda numbers: np.asarray(numbers) * strategy.num_replicas_in_sync
 

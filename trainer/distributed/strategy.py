@@ -1,7 +1,6 @@
-"""Where to train: one function a tf.distribute strategy, chosen by a `hardware/*.gin` overlay.
+"""Where to train: a function for each tf.distribute strategy; `hardware/*.gin` chooses one.
 
-A strategy is made before anything else touches TensorFlow's devices, so each of these functions
-is called once, first.
+A process calls one of them once, before anything else uses TensorFlow's devices.
 """
 
 from __future__ import annotations
@@ -40,7 +39,10 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
     """One device.
 
     Args:
-      device: Such as "GPU:1"; None for the first GPU or, where there is none, the CPU.
+      device: Its name, such as "GPU:1". Default: the first GPU, or the CPU if there is no GPU.
+
+    Raises:
+      TrainerError: if this machine has no such device.
     """
     if device is None:
         device = "GPU:0" if tf.config.list_physical_devices("GPU") else "CPU:0"
@@ -53,10 +55,13 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
 
 
 def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
-    """All GPUs of this machine or, for development, its CPU cut into devices.
+    """All GPUs of this machine or, for development, several virtual devices on its CPU.
 
     Args:
-      virtual_cpus: How many devices the CPU makes, at least 1; None for the GPUs.
+      virtual_cpus: Number of virtual CPU devices, at least 1. Default: use the GPUs.
+
+    Raises:
+      TrainerError: if there is no GPU, or virtual_cpus is too small.
     """
     if virtual_cpus is None:
         if not tf.config.list_physical_devices("GPU"):
@@ -79,13 +84,18 @@ def multi_worker(
     cluster_resolver: Callable[[], tf.distribute.cluster_resolver.ClusterResolver] | None = None,
     peer_timeout: float = 300.0,
 ) -> tf.distribute.Strategy:
-    """All devices of all the processes of a cluster.
+    """All devices of all processes of a cluster.
 
     Args:
-      cluster_resolver: Makes the resolver that knows the cluster, such as Slurm's; by default the
-        environment variable TF_CONFIG names it, as Kubernetes' operators and Vertex AI set it.
-      peer_timeout: Seconds to wait for the other processes; TensorFlow alone waits for ever. After
-        them the process says so and ends with code 14, `errors.NO_PEER`.
+      cluster_resolver: Makes the resolver that describes the cluster, such as `slurm`. Default:
+        read it from the environment variable TF_CONFIG, which Kubernetes' operators and Vertex AI
+        set.
+      peer_timeout: Seconds to wait for the other processes, for which TensorFlow itself would wait
+        for ever. Then the process prints an error and ends with exit code 14, `errors.NO_PEER`.
+
+    Raises:
+      TrainerError: if no cluster is described.
+      LostPeerError: if the process cannot join the cluster.
     """
     try:
         resolver = (cluster_resolver or _tf_config)()
@@ -118,26 +128,25 @@ def _tf_config() -> tf.distribute.cluster_resolver.ClusterResolver:
     cluster, task = config["cluster"], config["task"]
     if others := {*cluster, task["type"]} - {"chief", "worker"}:
         raise ValueError(f"{', '.join(sorted(others))}: only chief and worker take part")
-    cluster[task["type"]][task["index"]]  # Vertex AI's may be a chief alone
+    cluster[task["type"]][task["index"]]  # raises if it is not there; Vertex AI's may lack workers
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
 def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterResolver:
-    """The cluster of the Slurm job step that this process belongs to, one worker a task.
+    """The cluster of this process's Slurm job step, in which each task is a worker.
 
     Args:
-      port_base: Port of the first task of each node; the others follow.
+      port_base: Port of the first task on each node; the node's other tasks use the ports after it.
     """
     make = tf.distribute.cluster_resolver.SlurmClusterResolver
     if shutil.which("nvidia-smi"):
-        return make(port_base=port_base)  # and each task sees its own GPUs
-    # It counts tasks by their GPUs, and asks nvidia-smi how many there are: name enough of them.
+        return make(port_base=port_base)  # each task sees only its own GPUs
+    # The resolver assigns tasks by GPU, and counts GPUs with nvidia-smi: claim enough for any task.
     return make(port_base=port_base, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False)
 
 
-# Outside this process, which TensorFlow does not leave while it waits for peers, not even for
-# another thread or a signal handler in Python. The end of standard input says that the wait or this
-# process is over.
+# A process of its own: while TensorFlow waits for peers, it runs no other Python thread and no
+# Python signal handler. Standard input ends when the wait, or the waiting process, is over.
 _WATCHDOG = """
 import os, select, signal, sys
 if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
@@ -149,8 +158,8 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 @contextlib.contextmanager
 def _ended_after(seconds: float, message: str) -> Iterator[None]:
     """Ends this process with `message` and NO_PEER if the block takes longer than `seconds`."""
-    # A handler in C, since without one a signal is lost on a container's first process. SIGALRM's
-    # number, which it is called with, is the exit code.
+    # A C function handles the signal: a container's first process ignores signals that have no
+    # handler. _exit is called with the signal's number, 14, which becomes the exit code.
     libc = ctypes.CDLL(None)
     libc.signal(NO_PEER, libc._exit)
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -172,16 +181,18 @@ _NO_TPU = {
     "oauth2client` and an account that may see it, give its address as "
     "tpu.name='grpc://HOST:8470', or run on the TPU's own VM with tpu.name='local'",
 }
-"""What to do if no TPU answers, by whether it is this machine's."""
+"""What to do if no TPU answers; the key says whether tpu.name is "local"."""
 
 
 def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strategy:
     """All cores of a TPU.
 
     Args:
-      name: "local" on a TPU VM or in Colab; else the name of a Cloud TPU, or its grpc:// address.
-      timeout: Seconds to wait for it; TensorFlow alone waits for ever for an address that does not
-        answer. After them the process ends as `multi_worker` says of `peer_timeout`.
+      name: "local" on a TPU VM or in Colab; otherwise the name of a Cloud TPU, or its grpc://
+        address.
+      timeout: Seconds to wait for an address that does not answer, for which TensorFlow itself
+        would wait for ever. Then the process prints an error and ends with exit code 14,
+        `errors.NO_PEER`.
 
     Raises:
       TrainerError: if no TPU answers, with TensorFlow's reason and the remedy.
@@ -193,7 +204,7 @@ def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strateg
             resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
             tf.config.experimental_connect_to_cluster(resolver)
             tf.tpu.experimental.initialize_tpu_system(resolver)
-    except Exception as error:  # of TensorFlow, urllib, oauth2client or googleapiclient
+    except Exception as error:  # TensorFlow's, urllib's, oauth2client's or googleapiclient's
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise TrainerError(f"no TPU answers to tpu.name='{name}' ({reason}): {remedy}") from error
     return tf.distribute.TPUStrategy(resolver)
@@ -202,23 +213,27 @@ def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strateg
 def check_model_dir(
     resolver: tf.distribute.cluster_resolver.ClusterResolver | None, model_dir: str
 ) -> None:
-    """Refuses a local model_dir where a TPU on another machine would write the checkpoints.
+    """Refuses a local model_dir if the TPU, which writes the checkpoints, is on another machine.
+
+    Args:
+      resolver: The strategy's cluster resolver, if it has one.
+      model_dir: Directory of the run, local or gs://.
 
     Raises:
       TrainerError: naming the TPU's address.
     """
     if isinstance(resolver, tf.distribute.cluster_resolver.TPUClusterResolver):
-        address = resolver.master()  # "" for this machine's
+        address = resolver.master()  # "" if the TPU is on this machine
         if address and "://" not in model_dir:
             raise TrainerError(
-                f"--model_dir={model_dir} is on this machine, but the TPU at {address} writes the "
-                "checkpoints from its own: choose --model_dir=gs://BUCKET/PATH"
+                f"--model_dir={model_dir} is on this machine, but the TPU at {address} writes "
+                "checkpoints to its own disk: choose --model_dir=gs://BUCKET/PATH"
             )
 
 
 def _tpu_expected() -> bool:
-    # Asking TensorFlow itself costs seconds and, on a CPU build, an error. Colab's TPU runtimes and
-    # Google Kubernetes Engine's TPU nodes set the second of these variables.
+    # Asking TensorFlow takes seconds and, on a CPU build, raises an error. Colab's TPU runtimes and
+    # Google Kubernetes Engine's TPU nodes set TPU_ACCELERATOR_TYPE.
     if os.environ.get("TPU_NAME") or os.environ.get("TPU_ACCELERATOR_TYPE"):
         return True
     try:

@@ -1,1 +1,1 @@
-"""How good samples are: features, metrics and the evaluation card."""
+"""Evaluation of samples: features, metrics and the evaluation card."""

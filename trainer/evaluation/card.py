@@ -1,4 +1,4 @@
-"""The evaluation card: what is measured of a set of samples, and how it is kept."""
+"""The evaluation card: the metrics of a set of samples, and their JSON and text."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trainer.evaluation.metrics.manifold import manifold
 FILE_NAME = "evaluation.json"
 
 
-class View(NamedTuple):
-    """What evaluation sees of a set of images."""
+class ImageFeatures(NamedTuple):
+    """Images, and what a feature network computes from them."""
 
     images: np.ndarray
     """uint8 [N, H, W, C]."""
@@ -36,10 +36,11 @@ class Metric:
 
     value: float
     real: float
-    """What real images read in the samples' place."""
+    """The same metric of real images instead of samples."""
     low: float | None = None
-    """Of the 95 % confidence interval, where there is one."""
+    """Lower end of the 95 % confidence interval; None if the metric has no interval."""
     high: float | None = None
+    """Upper end of that interval."""
 
 
 TITLES = {
@@ -56,7 +57,8 @@ TITLES = {
     "nearest_train": ("Distance to nearest training image, median", "≈"),
     "memorised": ("Share nearer to training than 99 % of test images", "≈"),
 }
-"""Every metric of a card, in the order to show them: its title, and how to read it."""
+"""Every metric of a card, in display order: its title, and whether higher (↑), lower (↓) or closer
+to the value of real images (≈) is better."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,21 +68,21 @@ class Card:
     dataset: str
     step: int
     images_seen: int
-    """Training images, repeated ones counted again."""
+    """Training images seen until this step, counting repetitions."""
     weights: str
-    """Which of the generator's: "raw", or the moving average ("EMA ...")."""
+    """The generator's weights that were evaluated: "raw", or the moving average ("EMA ...")."""
     seed: int
     num_samples: int
     num_test: int
     extractor: str
     extractor_sha256: str
     extractor_accuracy: float | None
-    """On the test split, in [0, 1]; None where its classes are not the dataset's."""
+    """Accuracy on the test split, in [0, 1]; None if its classes are not the dataset's."""
     metrics: dict[str, Metric]
     class_counts: list[int]
     class_counts_real: list[int]
     confidence_counts: list[int]
-    """Twenty bins of the most probable class's probability, from 0 to 1."""
+    """Samples by the probability of their most probable class, in twenty bins from 0 to 1."""
     confidence_counts_real: list[int]
 
     def to_json(self) -> str:
@@ -88,10 +90,10 @@ class Card:
 
     @classmethod
     def load(cls, model_dir: str) -> Card | None:
-        """The card in `model_dir`; None if there is none.
+        """The card in `model_dir`, local or gs://; None if there is none.
 
         Raises:
-          TrainerError: if the file there is not that of a card.
+          TrainerError: if the file there is not a card.
         """
         path = f"{model_dir}/{FILE_NAME}"
         if not tf.io.gfile.exists(path):
@@ -112,11 +114,11 @@ class Card:
         """The metrics as lines of text."""
         lines = [f"{'':52} {'samples':>10} {'95 % interval':>20} {'real':>10}"]
         for name, metric in self.metrics.items():
-            interval = ""
-            if metric.low is not None and metric.high is not None:
-                interval = f"{number(metric.low)} to {number(metric.high)}"
-            shown = f"{number(metric.value):>10} {interval:>20} {number(metric.real):>10}"
-            lines.append(f"{TITLES[name][0]:52} {shown}")
+            shown = interval(metric.low, metric.high)
+            lines.append(
+                f"{TITLES[name][0]:52} {number(metric.value):>10} {shown:>20} "
+                f"{number(metric.real):>10}"
+            )
         lines.append(
             f"{self.num_samples:,} samples against {self.num_test:,} test images, {self.weights} "
             f"weights, features {self.extractor} (sha256 {self.extractor_sha256[:12]}...)"
@@ -125,12 +127,17 @@ class Card:
 
 
 def number(value: float) -> str:
-    """Three significant digits."""
+    """A number with three significant digits, or all digits before the decimal point."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def measure(fake: View, real: View) -> dict[str, Estimate | float]:
-    """The metrics of `fake` against `real`, those of closeness to training images aside."""
+def interval(low: float | None, high: float | None) -> str:
+    """An interval as text; empty if there is none."""
+    return "" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def compute_metrics(fake: ImageFeatures, real: ImageFeatures) -> dict[str, Estimate | float]:
+    """The metrics of `fake` against `real`, without those of `memorisation`."""
     counts = classes.histogram(fake.logits)
     return {
         "fid": frechet_distance(real.features, fake.features),
@@ -143,18 +150,23 @@ def measure(fake: View, real: View) -> dict[str, Estimate | float]:
     }
 
 
-def closeness(distances: np.ndarray, of_test: np.ndarray) -> dict[str, float]:
-    """The metrics of closeness to training images, from [N] and [M] distances to the nearest."""
+def memorisation(distances: np.ndarray, test_distances: np.ndarray) -> dict[str, float]:
+    """The metrics of how close images are to the training images.
+
+    Args:
+      distances: [N], from each image to its nearest training image.
+      test_distances: [M], from each test image to its nearest training image.
+    """
     return {
         "nearest_train": float(np.median(distances)),
-        "memorised": float((distances < np.quantile(of_test, 0.01)).mean()),
+        "memorised": float((distances < np.quantile(test_distances, 0.01)).mean()),
     }
 
 
-def as_metrics(
+def pair_with_real(
     values: dict[str, Estimate | float], real: dict[str, Estimate | float]
 ) -> dict[str, Metric]:
-    """Joins what samples and real images read."""
+    """Each metric of the samples, beside its value for real images."""
     metrics = {}
     for name in TITLES:
         value, low, high = _parts(values[name])
@@ -163,6 +175,7 @@ def as_metrics(
 
 
 def _parts(value: Estimate | float) -> tuple[float, float | None, float | None]:
+    """The value and both ends of its interval, if it has one."""
     if isinstance(value, Estimate):
         return value.value, value.low, value.high
     return value, None, None

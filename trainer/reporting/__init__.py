@@ -1,1 +1,1 @@
-"""TensorBoard events, image files, charts and pages."""
+"""TensorBoard events, images, charts, Markdown tables and HTML pages."""

@@ -1,4 +1,4 @@
-"""The evaluation card as a page."""
+"""The evaluation card as an HTML page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from trainer.evaluation.card import TITLES, Card, Metric, number
+from trainer.evaluation.card import TITLES, Card, Metric, interval, number
 from trainer.reporting import charts
 from trainer.reporting.images import image_grid
 
 
 def environment(package: str, directory: str = "") -> jinja2.Environment:
-    """Jinja2 templates in a package's directory; undefined names are errors."""
+    """The Jinja2 templates in a directory of a package; an undefined name is an error."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader(package, directory),
         autoescape=True,
@@ -25,9 +25,9 @@ def environment(package: str, directory: str = "") -> jinja2.Environment:
 
 TEMPLATES = environment("trainer.reporting", "templates")
 
-_MOST_BARS = 50  # pairs of them, in a chart of that width
+_MAX_BARS = 50  # pairs of bars that fit into a chart
 
-# What a page shows of a run's scalars: title of the axis, and names of TensorBoard tags.
+# The training curves of a page: title of the y axis -> TensorBoard tags.
 TRAINING_CURVES = {
     "loss": ("loss/discriminator", "loss/generator"),
     "accuracy of the discriminator": ("accuracy/real", "accuracy/fake"),
@@ -42,14 +42,15 @@ def render(
     closest: np.ndarray,
     scalars: Mapping[str, charts.Curve],
 ) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
-      card: What to show.
-      model_dir: Named on the page.
-      samples: uint8 [N, H, W, C].
-      closest: uint8 [2 * P, H, W, C], P samples and the P training images nearest to them.
-      scalars: Tag -> curve over steps; those of TRAINING_CURVES with two points are drawn.
+      card: The card to show.
+      model_dir: The run's directory, which the page names.
+      samples: uint8 [N, H, W, C], shown as a grid.
+      closest: uint8 [2 * P, H, W, C]: P samples, then the training image nearest to each of them.
+      scalars: Tag -> curve over steps. A chart of TRAINING_CURVES is drawn if one of its curves has
+        at least two points.
     """
     pairs = np.concatenate([np.concatenate(list(half), axis=1) for half in np.split(closest, 2)])
     grid = image_grid(samples)
@@ -71,38 +72,35 @@ def render(
 
 
 def rows(card: Card) -> list[dict[str, str]]:
-    """The metrics as the text of a table's rows."""
+    """The text of the metrics table, a dictionary for each row."""
     return [_row(name, card.metrics[name]) for name in TITLES]
 
 
 def style() -> markupsafe.Markup:
-    """The style sheet of every page."""
+    """The style sheet that all pages share."""
     return markupsafe.Markup(source(TEMPLATES, "style.css"))
 
 
 def source(templates: jinja2.Environment, name: str) -> str:
-    """The unrendered text of a template or asset."""
+    """The text of a template or asset, not rendered."""
     assert templates.loader
     return templates.loader.get_source(templates, name)[0]
 
 
 def _row(name: str, metric: Metric) -> dict[str, str]:
     title, reading = TITLES[name]
-    interval = ""
-    if metric.low is not None and metric.high is not None:
-        interval = f"{number(metric.low)} to {number(metric.high)}"
     return {
         "name": title,
         "title": f"{title} {reading}",
         "value": number(metric.value),
-        "interval": interval,
+        "interval": interval(metric.low, metric.high),
         "real": number(metric.real),
     }
 
 
 def _classes(card: Card) -> str:
     counts = {"samples": card.class_counts, "test": card.class_counts_real}
-    if len(card.class_counts) > _MOST_BARS:
+    if len(card.class_counts) > _MAX_BARS:
         return charts.ranked(counts, "class, each series' most frequent first")
     return charts.bars(counts, [str(i) for i in range(len(card.class_counts))], "class")
 

@@ -1,4 +1,4 @@
-"""Charts and pictures as text that an HTML page can hold."""
+"""Charts and images as text for an HTML page."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from matplotlib.figure import Figure
 from trainer.reporting.images import as_image
 
 Curve = tuple[Sequence[float], Sequence[float]]
-"""x and y."""
+"""x values and y values."""
 
 
 def picture(pixels: np.ndarray) -> str:
-    """uint8 [H, W, 1 or 3] -> the data: URI of a PNG."""
+    """uint8 [H, W, 1 or 3] -> a PNG as data: URI."""
     file = io.BytesIO()
     as_image(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def bars(counts: Mapping[str, Sequence[float]], labels: Sequence[str], x_title: str) -> str:
-    """Shares of each label, one colour a series -> SVG."""
+    """A bar chart of the share of each label, with a colour for each series, as SVG.
+
+    Args:
+      counts: Series -> the count of each label.
+      labels: Names of the bars.
+      x_title: Title of the x axis.
+    """
     figure, axes = _figure(x_title, "share")
     width = 0.8 / len(counts)
     for i, (name, values) in enumerate(counts.items()):
@@ -37,7 +43,7 @@ def bars(counts: Mapping[str, Sequence[float]], labels: Sequence[str], x_title: 
 
 
 def ranked(counts: Mapping[str, Sequence[float]], x_title: str) -> str:
-    """Shares of too many labels for `bars`, each series from its largest to its least -> SVG."""
+    """Like `bars`, for too many labels: each series' shares in descending order, as SVG."""
     figure, axes = _figure(x_title, "share")
     for name, values in counts.items():
         shares = np.sort(values)[::-1] / max(sum(values), 1)
@@ -47,7 +53,7 @@ def ranked(counts: Mapping[str, Sequence[float]], x_title: str) -> str:
 
 
 def curves(lines: Mapping[str, Sequence[Curve]], x_title: str, y_title: str) -> str:
-    """Lines of one name share a colour, and an entry of the legend -> SVG."""
+    """A line chart as SVG; the curves of one name share a colour and a legend entry."""
     figure, axes = _figure(x_title, y_title)
     for i, (name, group) in enumerate(lines.items()):
         for j, (x, y) in enumerate(group):

@@ -1,4 +1,4 @@
-"""TensorBoard's HPARAMS tab: the settings that each run leaves, and a comparison's columns."""
+"""TensorBoard's HPARAMS tab: the settings of each run, and the columns of a comparison."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ _SUFFIX = ".hparams"
 
 
 def write(model_dir: str, settings: Mapping[str, Setting]) -> None:
-    """Leaves the settings of a run in `model_dir`, in place of those of its last start.
+    """Writes the settings of a run to `model_dir`, replacing those of its last start.
 
-    They have an event file of their own: of two in a directory TensorBoard would take the first.
-    Write them before a run's other events, since some of TensorBoard's readers only follow the
-    newest file.
+    They are in an event file of their own, since TensorBoard reads only the first settings in a
+    directory. Call this before the run's other events are written: some of TensorBoard's readers
+    follow only the newest file.
     """
     with _alone_in(model_dir):
-        hp.hparams(dict(settings), trial_id="")  # no group: a row a run, named by its directory
+        hp.hparams(
+            dict(settings), trial_id=""
+        )  # without a group, each run is a row named by its directory
 
 
 def write_columns(output: str, model_dirs: Sequence[str], metrics: Mapping[str, str]) -> None:
-    """Says in `output` what to show of the runs below it: their settings, and these metrics.
+    """Writes to `output` which columns to show for the runs below it.
 
-    Without it TensorBoard shows all settings and all scalars, by name.
+    Without it, TensorBoard shows all settings and all scalars, ordered by name.
 
     Args:
       output: Local or gs:// directory.
-      model_dirs: The runs, which have left their settings; one that has not counts for nothing.
-      metrics: Titles, by the scalar's tag, in the order to show them.
+      model_dirs: Directories of the runs. A run that has written no settings is ignored.
+      metrics: Scalar tag -> title, in display order.
     """
     seen: dict[str, set[Setting]] = {}
     for model_dir in model_dirs:
@@ -54,7 +56,7 @@ def _alone_in(directory: str) -> AbstractContextManager[tf.summary.SummaryWriter
 
 
 def _read(model_dir: str) -> dict[str, Setting]:
-    """What `write` left."""
+    """The settings that `write` wrote."""
     found: dict[str, Setting] = {}
     for path in tf.io.gfile.glob(f"{model_dir}/*{_SUFFIX}"):
         events = event_accumulator.EventAccumulator(path).Reload()
@@ -65,7 +67,7 @@ def _read(model_dir: str) -> dict[str, Setting]:
 
 
 class _Values(hp.Discrete):
-    """The values of a setting in several runs; TensorBoard shows first those that differ."""
+    """The values of a setting in several runs; TensorBoard shows settings that differ first."""
 
     def __init__(self, values: set[Setting]) -> None:
         kinds = {type(value) for value in values}

@@ -14,7 +14,7 @@ _MARGIN = 2  # pixels between images and around the grid
 
 
 def image_grid(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, C] -> one uint8 [rows, columns, C] picture, as square as N allows."""
+    """uint8 [N, H, W, C] -> uint8 [rows, columns, C], a grid as square as N allows."""
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -27,10 +27,10 @@ def image_grid(images: np.ndarray) -> np.ndarray:
 
 
 def as_image(picture: np.ndarray) -> Image.Image:
-    """uint8 [H, W, 1 or 3] -> Pillow's image."""
+    """uint8 [H, W, 1 or 3] -> a Pillow image."""
     return Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
 
 
 def write_png(path: str, picture: np.ndarray) -> None:
-    """Writes uint8 [H, W, 1 or 3] to a local or gs:// path, whole or not at all."""
+    """Writes uint8 [H, W, 1 or 3] as a local or gs:// PNG file, atomically."""
     files.write_file(path, tf.io.encode_png(picture).numpy())

@@ -9,28 +9,27 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
-_MOST_TIME_FLUSHING = 0.05
+_MAX_FLUSH_SHARE = 0.05  # of the time
 
 
 def read_scalars(model_dir: str) -> dict[str, tuple[list[int], list[float]]]:
-    """The scalars in a directory's event files: tag -> (steps, values), by step."""
-    keep = {event_accumulator.TENSORS: 0, event_accumulator.IMAGES: 1}  # 0 is all of them
-    events = event_accumulator.EventAccumulator(model_dir, size_guidance=keep).Reload()
+    """The scalars in a directory's event files: tag -> (steps, values), in order of the steps."""
+    sizes = {event_accumulator.TENSORS: 0, event_accumulator.IMAGES: 1}  # 0 means all of them
+    events = event_accumulator.EventAccumulator(model_dir, size_guidance=sizes).Reload()
     curves = {}
     for tag in events.Tags()["tensors"]:
         if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-            # A run that was killed and resumed may hold a step twice; the later one counts.
+            # A run that was killed and resumed may have written a step twice; the later one counts.
             points = {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)}
             curves[tag] = (sorted(points), [points[step] for step in sorted(points)])
     return curves
 
 
 class EventWriter:
-    """TensorBoard event files in `model_dir`.
+    """Writes TensorBoard event files to `model_dir`, local or gs://.
 
-    What was written is in the file at once on a local disk. An object store uploads the whole file
-    for each flush, so there a flush waits until flushing takes no more than a twentieth of the
-    time.
+    On a local disk, each event is in the file at once. An object store uploads the whole file for
+    each flush, so there flushes are spaced to take at most 5 % of the time.
     """
 
     def __init__(self, model_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +45,7 @@ class EventWriter:
         self._flush_if_due()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """`picture` is uint8 [H, W, C]."""
+        """Writes an image, uint8 [H, W, C]."""
         self._writer.set_as_default(step)
         tf.summary.image(name, picture[np.newaxis])
         self._flush_if_due()
@@ -57,11 +56,11 @@ class EventWriter:
         self._flush_if_due()
 
     def flush(self) -> None:
-        """Puts all that was written into the file."""
+        """Writes all pending events to the file."""
         started = self._clock()
         self._writer.flush()
         ended = self._clock()
-        self._next_flush = ended + (ended - started) / _MOST_TIME_FLUSHING
+        self._next_flush = ended + (ended - started) / _MAX_FLUSH_SHARE
 
     def _flush_if_due(self) -> None:
         if self._clock() >= self._next_flush:

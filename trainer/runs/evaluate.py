@@ -1,4 +1,4 @@
-"""Evaluating a run: its card, as JSON, scalars and a page."""
+"""Evaluating a run: its card as JSON, scalars and an HTML page."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ PAGE_NAME = "evaluation.html"
 
 
 def evaluate(run: Run) -> Card:
-    """Measures the current weights, and writes the card as JSON, scalars and a page."""
-    evaluation, samples = look(run)
+    """Evaluates the current weights, and writes the card to model_dir as JSON, scalars and a page.
+
+    Every process of a run must call it; the chief writes, and prints the card.
+    """
+    evaluation, samples = compute_evaluation(run)
     if run.is_chief:
         with contextlib.closing(tensorboard.EventWriter(run.model_dir)) as writer:
-            keep(run, writer, evaluation, samples)
+            write_evaluation(run, writer, evaluation, samples)
         print(evaluation.card.table())
         print(f"Card: {run.model_dir}/{card.FILE_NAME}, page: {run.model_dir}/{PAGE_NAME}")
     return evaluation.card
 
 
-def look(run: Run) -> tuple[Evaluation, np.ndarray]:
-    """An evaluation of the current step, and uint8 samples beside it; every process takes part."""
+def compute_evaluation(run: Run) -> tuple[Evaluation, np.ndarray]:
+    """The evaluation of the current weights, and samples uint8 [num_samples, H, W, C] to show.
+
+    Every process of a run must call it. Writes nothing.
+    """
     evaluation = run.evaluator(
         run.trainer.inference.generate,
         step=run.step,
@@ -40,10 +46,13 @@ def look(run: Run) -> tuple[Evaluation, np.ndarray]:
     return evaluation, denormalise(samples)
 
 
-def keep(
+def write_evaluation(
     run: Run, writer: tensorboard.EventWriter, evaluation: Evaluation, samples: np.ndarray
 ) -> None:
-    """Writes an evaluation as scalars and text, as the run's card and as a page: the chief's."""
+    """Writes an evaluation to model_dir: scalars and text, the card and its page.
+
+    Only the chief may call it.
+    """
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)

@@ -19,7 +19,7 @@ from trainer.reporting import hparams, tensorboard
 from trainer.reporting.images import image_grid, write_png
 from trainer.runs import compatibility, lock
 from trainer.runs.checkpoints import Checkpoints
-from trainer.runs.evaluate import keep, look
+from trainer.runs.evaluate import compute_evaluation, write_evaluation
 from trainer.runs.run import Run
 from trainer.settings import Plain
 from trainer.training import callbacks, loop
@@ -150,9 +150,9 @@ def _evaluations(
     """Those of the run's schedule, which the doctor gets to know, and one of where it ends."""
 
     def evaluate() -> Card:
-        evaluation, samples = look(run)
+        evaluation, samples = compute_evaluation(run)
         if writer:
-            keep(run, writer, evaluation, samples)
+            write_evaluation(run, writer, evaluation, samples)
         return evaluation.card
 
     def on_time(step: int, metrics: Mapping[str, float]) -> None:

@@ -9,12 +9,12 @@ from scipy.special import log_softmax
 from support.mnist import write_mnist
 from support.process import run
 
-from trainer.data.batches import normalise, replicate, take
+from trainer.data.batches import normalise
 from trainer.data.dataset import Dataset, DatasetSpec
 from trainer.data.digits import digits
 from trainer.data.stacked import stacked_mnist
 from trainer.errors import TrainerError
-from trainer.evaluation.evaluator import view
+from trainer.evaluation.evaluator import extract_from
 from trainer.evaluation.features.channels import per_channel
 from trainer.evaluation.features.classifier import NUM_FEATURES, SHIPPED, classifier
 
@@ -58,13 +58,10 @@ def test_a_channel_is_seen_as_the_classifier_sees_it(triples):
 
 
 def test_four_replicas_see_what_one_sees(make_strategy, triples):
-    def read(numbers, on_device):
-        return take(on_device, tf.minimum(numbers, len(triples) - 1), triples.shape[1:])[0]
-
-    seen = []
-    for strategy in (make_strategy(1), make_strategy(4)):
-        rows = replicate(strategy, triples.copy())
-        seen.append(view(strategy, extractor(strategy), read, len(triples), rows))
+    seen = [
+        extract_from(strategy, extractor(strategy), triples.copy())
+        for strategy in (make_strategy(1), make_strategy(4))
+    ]
     np.testing.assert_array_equal(seen[0].images, seen[1].images)
     np.testing.assert_allclose(seen[0].features, seen[1].features, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(seen[0].logits, seen[1].logits, rtol=1e-6, atol=1e-5)

@@ -1,1 +1,1 @@
-"""Feature extractors: the networks through which evaluation looks at images."""
+"""Feature extractors: the networks that evaluation compares images with."""

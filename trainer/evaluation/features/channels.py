@@ -1,4 +1,4 @@
-"""MNIST's classifier on each channel of a colour image: the feature network of stacked MNIST."""
+"""The feature network of stacked MNIST: MNIST's classifier on each channel of a colour image."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ _SHAPE, _NUM_CLASSES = (28, 28, 3), 1000
 def per_channel(
     *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
 ) -> Extractor:
-    """The extractor for triples of digits, built in the scope of `strategy`.
+    """The extractor for images of three digits, built in the scope of `strategy`.
 
-    Its accuracy is None: it was trained for single digits, and is not measured on triples.
+    Its accuracy is None: it was trained for single digits, and is not measured on triples. Every
+    process of a multi-worker strategy must call it; all get the chief's weights.
 
     Args:
-      dataset: Of 28x28 RGB images and 1,000 classes.
-      data_dir: Not used: MNIST's weights are in the package.
-      strategy: Every process of a multi-worker one must call it; the chief's weights go to all.
+      dataset: Has images of 28x28 pixels in RGB, and 1,000 classes.
+      data_dir: Directory of prepared datasets; nothing is read there, since the weights are in the
+        package.
+      strategy: The tf.distribute strategy of the evaluation.
 
     Raises:
-      TrainerError: for another dataset, or if the weights are damaged.
+      TrainerError: if the dataset has other images or classes, or the weights are damaged.
     """
     spec = dataset.spec
     if (tuple(spec.image_shape), spec.num_classes) != (_SHAPE, _NUM_CLASSES):
@@ -45,12 +47,15 @@ def per_channel(
 
 
 def build(digit: keras.Model) -> keras.Model:
-    """[B, H, W, 1] -> (features [B, D], logits [B, 10]) makes one of three channels and digits.
+    """Applies a classifier of digits to three channels.
+
+    Args:
+      digit: Images [B, H, W, 1] in [-1, 1] -> (features [B, D], logits [B, 10]).
 
     Returns:
-      Images [B, H, W, 3] in [-1, 1] -> (features [B, 3 D], one channel's after the other's; logits
-      [B, 1000], of class 100 R + 10 G + B: the logarithm of its probability, as the digits'
-      probabilities multiply).
+      Images [B, H, W, 3] in [-1, 1] -> (features [B, 3 D], logits [B, 1000]). The features are
+      red's, green's and blue's, in this order. The logit of class 100 R + 10 G + B is the logarithm
+      of the product of the three digits' probabilities.
     """
     images = keras.Input((*digit.input_shape[1:3], 3), dtype="float32")
     features, logits = zip(*(digit(images[..., c : c + 1]) for c in range(3)), strict=True)

@@ -1,7 +1,7 @@
-"""A small classifier of the dataset's own classes, whose last hidden layer gives the features.
+"""A small classifier of the dataset's own classes; its last hidden layer gives the features.
 
-For MNIST and Fashion-MNIST its weights ship with the package (`scripts/train_classifier.py` made
-them); for any other dataset it is trained on first use, and kept in data_dir.
+For MNIST and Fashion-MNIST the package has its weights (made by `scripts/train_classifier.py`). For
+any other dataset it is trained on first use, and its weights are cached in data_dir.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer import files
 from trainer.data.batches import normalise
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.distributed import multihost
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 from trainer.evaluation.features.extractor import Extractor
 
 VERSION = "v1"
@@ -28,12 +28,12 @@ SHIPPED = {
     "mnist": "697a841d4c1bfc7b226891f4d37407aaf4c09cc76b3a61f42aea23bfaefbdc7e",
     "fashion_mnist": "ba5a6dd88b42bc6bab15bb845e10aa2180988b6b93bb2d9896ef194062e99a67",
 }
-"""sha256 of the weights in the package, by dataset."""
+"""Dataset -> sha256 of its weights in the package."""
 
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH_SIZE = 128
-_SHIFT = 2  # pixels, of the augmentation
+_SHIFT = 2  # pixels; the largest shift of the augmentation
 
 Weights = dict[str, np.ndarray]
 
@@ -43,15 +43,22 @@ def classifier(
 ) -> Extractor:
     """The extractor for `dataset`, built in the scope of `strategy`.
 
-    Every process of a multi-worker strategy must call it; the chief's weights go to all.
+    Every process of a multi-worker strategy must call it; all get the chief's weights.
+
+    Args:
+      dataset: Has splits "train" and "test", for training the classifier where the package has no
+        weights.
+      data_dir: Directory in whose `features/` trained weights are cached; None for TFDS's own data
+        directory.
+      strategy: The tf.distribute strategy of the evaluation.
 
     Raises:
-      TrainerError: if weights on disk are not what they should be.
+      TrainerError: if the weights in the package or the cache are damaged.
     """
     spec = dataset.spec
     content = b""
     if multihost.is_chief(strategy):
-        content = _shipped(spec.name) if spec.name in SHIPPED else _kept(dataset, data_dir)
+        content = _packaged(spec.name) if spec.name in SHIPPED else _cached(dataset, data_dir)
     content = multihost.from_chief(strategy)(content)
     weights = unpack(content)
     with strategy.scope():
@@ -63,7 +70,7 @@ def classifier(
     return Extractor(model, name, digest, float(weights["test_accuracy"]))
 
 
-def _shipped(name: str) -> bytes:
+def _packaged(name: str) -> bytes:
     path = _WEIGHTS / f"{name}-{VERSION}.npz"
     content = path.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != SHIPPED[name]:
@@ -74,10 +81,10 @@ def _shipped(name: str) -> bytes:
     return content
 
 
-def _kept(dataset: Dataset, data_dir: str | None) -> bytes:
-    """The weights in data_dir; trained and put there first if need be."""
+def _cached(dataset: Dataset, data_dir: str | None) -> bytes:
+    """The weights in data_dir, where they are trained and written first if they are missing."""
     train = dataset.load("train")
-    # Another dataset may come under the same name, so the data itself is part of the file's.
+    # Two datasets may have the same name, so the file's name holds a hash of the data.
     data = hashlib.sha256(train.images.tobytes() + train.labels.tobytes()).hexdigest()[:12]
     directory = f"{data_dir or tfds.core.constants.DATA_DIR}/features"
     path = f"{directory}/{dataset.spec.name}-{data}-{VERSION}.npz"
@@ -86,16 +93,16 @@ def _kept(dataset: Dataset, data_dir: str | None) -> bytes:
             content = file.read()
         try:
             unpack(content)
-        except Exception as error:  # whatever zipfile and NumPy find
+        except Exception as error:  # zipfile and NumPy raise many types
             raise TrainerError(
-                f"{path} is damaged ({error}): remove it, and it is trained again"
+                f"{path} is damaged ({first_line(error)}): remove it, and it is trained again"
             ) from error
         return content
     logging.info("training a classifier of %s for its features, once", dataset.spec.name)
     content = pack(fit(dataset.spec, train, dataset.load("test")))
     tf.io.gfile.makedirs(directory)
     files.write_file(path, content)
-    logging.info("kept in %s", path)
+    logging.info("cached the classifier in %s", path)
     return content
 
 
@@ -122,10 +129,16 @@ def build(spec: DatasetSpec) -> keras.Model:
 
 
 def fit(spec: DatasetSpec, train: Examples, test: Examples, verbose: int = 0) -> Weights:
-    """Trains a classifier: twelve epochs of shifted images, or 300 steps if that is more.
+    """Trains a classifier for twelve epochs of shifted images, or 300 steps if that is more.
+
+    Args:
+      spec: The dataset's image shape and number of classes.
+      train: Examples to train on, at least one batch of 128.
+      test: Examples to measure the accuracy on.
+      verbose: Keras's: 0 for silence, 1 for a progress bar, 2 for a line per epoch.
 
     Returns:
-      The weights by path, and "test_accuracy".
+      The weights by Keras's path, and "test_accuracy", in [0, 1].
     """
     keras.utils.set_random_seed(0)
     steps_per_epoch = len(train.images) // _BATCH_SIZE
@@ -157,20 +170,20 @@ def fit(spec: DatasetSpec, train: Examples, test: Examples, verbose: int = 0) ->
 
 
 def _shifted(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Moves an image by up to _SHIFT pixels, over its edge pixels' own values."""
+    """Shifts an image by up to _SHIFT pixels each way; its mirror image fills the edges."""
     margins = [[_SHIFT, _SHIFT], [_SHIFT, _SHIFT], [0, 0]]
     wide = tf.pad(image, margins, "SYMMETRIC")
     return normalise(tf.image.random_crop(wide, image.shape)), label
 
 
 def pack(weights: Weights) -> bytes:
-    """Weights -> the content of an .npz file, the same for the same weights."""
+    """Weights -> the content of an .npz file; equal weights give equal bytes."""
     file = io.BytesIO()
-    np.savez(file, **weights)  # type: ignore[arg-type]  # none is called allow_pickle
+    np.savez(file, **weights)  # type: ignore[arg-type]  # no weight is called allow_pickle
     return file.getvalue()
 
 
 def unpack(content: bytes) -> Weights:
-    """The inverse of `pack`; reads arrays of numbers and nothing else."""
+    """The inverse of `pack`; it reads arrays of numbers only, and never unpickles objects."""
     with np.load(io.BytesIO(content)) as file:
         return dict(file)

@@ -1,4 +1,4 @@
-"""What evaluation needs of a feature network."""
+"""The interface of a feature network."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import keras
 
 @dataclass(frozen=True)
 class Extractor:
-    """A feature network, built in a strategy's scope, and where its weights come from."""
+    """A feature network, built in a strategy's scope, and the origin of its weights."""
 
     model: keras.Model
     """Images [B, H, W, C] in [-1, 1] -> (features float32 [B, D], logits float32 [B, K])."""
     name: str
-    """With its version, such as "mnist-v1"."""
+    """Name and version, such as "mnist-v1"."""
     sha256: str
-    """Of its weights."""
+    """Hash of its weights, as hexadecimal digits."""
     accuracy: float | None
-    """On the test split, in [0, 1]; None where it was trained for other classes."""
+    """Accuracy on the test split, in [0, 1]; None if it was trained for other classes."""

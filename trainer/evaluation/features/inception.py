@@ -1,6 +1,6 @@
-"""Keras's InceptionV3 of ImageNet, the network of the papers' FID; for datasets in colour.
+"""Keras's InceptionV3, trained on ImageNet, as a feature network for colour datasets.
 
-Its figures are not those of papers: they use a port of another InceptionV3, trained otherwise.
+Its FID cannot be compared with published ones, which use another InceptionV3's weights.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _SIZE = 299
 def inception(
     *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
 ) -> Extractor:
-    """2,048 features and the logits of ImageNet's 1,000 classes; images are enlarged to 299x299.
+    """The extractor of 2,048 features and ImageNet's 1,000 logits, for images enlarged to 299x299.
 
     Args:
-      dataset: Gives the image shape.
-      data_dir: Not used: Keras keeps the weights (96 MB) in its own directory, ~/.keras.
-      strategy: In whose scope it is built.
+      dataset: Its spec gives the image shape.
+      data_dir: Ignored: Keras keeps the weights (96 MB) in its own directory, ~/.keras.
+      strategy: The tf.distribute strategy of the evaluation, in whose scope it is built.
 
     Raises:
-      TrainerError: if the weights are not there and cannot be downloaded.
+      TrainerError: if the weights are neither there nor can be downloaded.
     """
     del data_dir
     with strategy.scope():
         try:
             network = keras.applications.InceptionV3(weights="imagenet", classifier_activation=None)
-        except Exception as error:  # Keras raises a plain Exception where a download fails
+        except Exception as error:  # Keras raises a plain Exception if a download fails
             raise TrainerError(
                 f"InceptionV3's weights are not in ~/.keras/models and cannot be downloaded "
                 f"({first_line(error)}): run once on a connected machine and copy that directory, "

@@ -1,1 +1,1 @@
-"""Pure metrics over features, one family a file: NumPy arrays in, numbers out."""
+"""Metrics as pure functions of NumPy arrays, a file for each family."""

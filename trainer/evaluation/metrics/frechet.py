@@ -1,4 +1,4 @@
-"""Fréchet distance between Gaussians fitted to features: FID (Heusel et al., 2017)."""
+"""FID: the Fréchet distance between Gaussians fitted to features (Heusel et al., 2017, eq. 6)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trainer.evaluation.metrics.intervals import Estimate, groups, jackknife
 
 
 class Moments(NamedTuple):
-    """Sums over samples, in float64, from which mean and covariance follow; they add up."""
+    """Sums over samples in float64, which give mean and covariance and can be subtracted."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count
     total: np.ndarray
-    """[D]."""
+    """[D], the sum of the features."""
     products: np.ndarray
-    """[D, D]."""
+    """[D, D], the sum of their outer products."""
 
     def without(self, part: Moments) -> Moments:
         """The moments of the samples that are not in `part`."""
@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
     @property
     def covariance(self) -> np.ndarray:
-        """[D, D], unbiased; needs two samples."""
+        """[D, D], unbiased; needs at least two samples."""
         centred = self.products - np.outer(self.total, self.mean)
         return centred / (self.count - 1)
 
@@ -43,7 +43,10 @@ def moments(features: np.ndarray) -> Moments:
 
 
 def distance(a: Moments, b: Moments) -> float:
-    """|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) (Dowson and Landau, 1982)."""
+    """|mean_a - mean_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), C the covariance.
+
+    Dowson and Landau, "The Fréchet Distance between Multivariate Normal Distributions", 1982.
+    """
     return _distance(a, b, _root(a.covariance))
 
 
@@ -56,19 +59,20 @@ def _distance(a: Moments, b: Moments, root_a: np.ndarray) -> float:
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
-    """The square root of a symmetric matrix whose eigenvalues are not negative but by rounding."""
+    """The square root of a symmetric matrix, whose eigenvalues are negative only by rounding."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """FID between features [N, D] and [M, D], in units of the features squared.
+    """FID between real features [N, D] and generated features [M, D], at least 0.
 
-    Like all FIDs it is biased upwards, the more the smaller N and M are: compare equal numbers.
+    Its unit is the square of the features'. Like every FID it is biased upwards, the more the
+    smaller N and M are: compare only FIDs with the same N and the same M.
     """
     a, b = moments(real), moments(fake)
     # BLAS's threads spin while they wait for each other, in every step of a decomposition. Beside
-    # other work, two threads took 1.5 s for the eigenvalues that one has in 0.01 s (384 features).
+    # other work, two threads took 1.5 s for eigenvalues that one computed in 0.01 s (384 features).
     with threadpool_limits(1, user_api="blas"):
         root = _root(a.covariance)
         without_fakes = [_distance(a, b.without(part), root) for part in _parts(fake)]

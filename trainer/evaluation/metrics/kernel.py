@@ -1,4 +1,4 @@
-"""Kernel distance between features: KID (Binkowski et al., "Demystifying MMD GANs", 2018)."""
+"""KID: the kernel distance between features (Binkowski et al., "Demystifying MMD GANs", 2018)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from trainer.evaluation.metrics.intervals import Estimate, groups, jackknife
 
 
 def kernel_distance(real: np.ndarray, fake: np.ndarray) -> Estimate:
-    """The unbiased squared MMD of features [N, D] and [M, D]; it may be below zero.
+    """The unbiased squared MMD of real features [N, D] and generated features [M, D].
 
-    The kernel is the paper's, (x.y / D + 1)^3. All pairs enter, rather than the paper's random
-    subsets, which a jackknife over groups makes unnecessary.
+    It may be negative. The kernel is the paper's, (x.y / D + 1)^3 (section 4). All pairs count: the
+    paper averages over random subsets to get an interval, for which this uses the jackknife.
     """
     real_groups, fake_groups = _split(real), _split(fake)
     rr, ff = _sums(real_groups, real_groups), _sums(fake_groups, fake_groups)
     rf = _sums(real_groups, fake_groups)
-    # A sample paired with itself does not count.
+    # A sample is not paired with itself.
     rr -= np.diag([_self_pairs(g) for g in real_groups])
     ff -= np.diag([_self_pairs(g) for g in fake_groups])
     n, m = (np.array([len(g) for g in gs], float) for gs in (real_groups, fake_groups))
@@ -40,7 +40,7 @@ def _split(features: np.ndarray) -> list[np.ndarray]:
 
 
 def _sums(a: list[np.ndarray], b: list[np.ndarray]) -> np.ndarray:
-    """[G, H]: the kernel summed over all pairs of two groups."""
+    """[G, H]: the kernel, summed over all pairs of samples of two groups."""
     if a is b:  # symmetric
         upper = np.array(
             [[_sum(x, y) if i <= j else 0.0 for j, y in enumerate(b)] for i, x in enumerate(a)]
@@ -51,7 +51,7 @@ def _sums(a: list[np.ndarray], b: list[np.ndarray]) -> np.ndarray:
 
 def _sum(x: np.ndarray, y: np.ndarray) -> float:
     k = (x @ y.T) / x.shape[1] + 1
-    return float((k * k * k).sum())  # NumPy raises to the power 3 ten times as slowly
+    return float((k * k * k).sum())  # ten times as fast as k**3
 
 
 def _self_pairs(x: np.ndarray) -> float:

@@ -1,8 +1,8 @@
 """Fidelity and diversity by nearest neighbours in feature space, and distance to training images.
 
-Improved precision and recall: Kynkäänniemi et al., 2019. Density and coverage: Naeem et al., 2020.
-Each sees a set of features as the union of balls around them, whose radius is the distance to the
-k-th nearest neighbour in the set.
+Improved precision and recall: Kynkäänniemi et al., 2019, section 2. Density and coverage: Naeem et
+al., 2020, section 3. Each approximates the manifold of a set by a ball around each feature vector,
+whose radius is the distance to its k-th nearest neighbour in the set.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 PRECISION_K = 3
-"""As in Kynkäänniemi et al."""
+"""k of precision and recall, as in Kynkäänniemi et al."""
 DENSITY_K = 5
-"""As in Naeem et al."""
-_BLOCK = 500  # queries at a time
+"""k of density and coverage, as in Naeem et al."""
+_BLOCK = 500  # queries whose distances are computed at once
 
 
 class Manifold(NamedTuple):
-    """The four scores."""
+    """Precision, recall and coverage are in [0, 1]; density is at least 0 and may exceed 1."""
 
     precision: float
-    """Share of fakes within some real's ball."""
+    """Share of generated samples inside the ball of at least one real sample."""
     recall: float
-    """Share of reals within some fake's ball."""
+    """Share of real samples inside the ball of at least one generated sample."""
     density: float
-    """How many reals' balls a fake lies in, over k; may exceed 1."""
+    """Mean number of real samples' balls that a generated sample is in, divided by k."""
     coverage: float
-    """Share of reals whose ball holds a fake."""
+    """Share of real samples whose ball holds at least one generated sample."""
 
 
 def manifold(real: np.ndarray, fake: np.ndarray) -> Manifold:
-    """Scores of fakes [M, D] against reals [N, D]; each set needs more than DENSITY_K."""
+    """The scores of generated features [M, D] against real features [N, D]; N, M > DENSITY_K."""
     real, fake = real.astype(np.float64), fake.astype(np.float64)
     real_radius = _radii(real, PRECISION_K)
     fake_radius = _radii(fake, PRECISION_K)
@@ -59,25 +59,25 @@ def manifold(real: np.ndarray, fake: np.ndarray) -> Manifold:
 
 
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
-    """[N]: the distance to the k-th nearest of the others."""
+    """Features [N, D] -> [N]: the distance of each to its k-th nearest neighbour."""
     neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features)
-    return neighbours.kneighbors()[0][:, -1]  # without arguments, none is its own neighbour
+    return neighbours.kneighbors()[0][:, -1]  # without arguments, a point is not its own neighbour
 
 
 class Nearest(NamedTuple):
     """The nearest reference image of each query."""
 
     distance: np.ndarray
-    """float [N], root mean square over the pixels, as a share of their range."""
+    """float [N] in [0, 1]: root mean square difference of the pixels, as a share of their range."""
     index: np.ndarray  # type: ignore[assignment]  # hides tuple.index
     """int [N]."""
 
 
 def nearest(queries: np.ndarray, references: np.ndarray) -> Nearest:
-    """uint8 [N, H, W, C], uint8 [M, H, W, C] -> for each query, its nearest reference in pixels.
+    """The nearest reference uint8 [M, H, W, C] of each query uint8 [N, H, W, C], by pixels.
 
-    Which one is decided in float32, by |y|^2 / 2 - x.y: scikit-learn computes in float64, which
-    takes 1.5 to 2 times as long. The distance to it has no such cancellation.
+    The search minimises |y|^2 / 2 - x.y in float32; scikit-learn's float64 takes 1.5 to 2 times as
+    long. The distance itself is computed from the difference, without cancellation.
     """
     x, y = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (queries, references))
     half = np.einsum("ij,ij->i", y, y) / 2
