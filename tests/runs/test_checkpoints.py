@@ -83,7 +83,7 @@ def test_a_step_is_saved_again_on_demand(tmp_path):
     assert all((v.numpy() == 5.0).all() for v in fresh["model"].variables)
 
 
-def test_later_steps_are_removed_or_passed_over(tmp_path):
+def test_later_steps_are_removed_or_ignored(tmp_path):
     checkpoints = save_at(tmp_path, [1, 9, 10])
     fresh = items()
     assert Checkpoints(fresh, str(tmp_path)).restore(at_most=9) and int(fresh["step"]) == 9

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import tensorflow as tf
+from support.disk import full_after
 
 from trainer.data.dataset import DatasetSpec
 from trainer.errors import TrainerError
@@ -40,9 +42,19 @@ def test_the_difference_is_named(tmp_path, change, difference):
         compatibility.check(str(tmp_path), describe(**change))
 
 
-def test_facts_that_one_side_does_not_know_are_no_difference(tmp_path):
+def test_facts_that_only_one_side_has_are_not_compared(tmp_path):
     compatibility.check(str(tmp_path), describe())
     saved = json.loads((tmp_path / compatibility.FILE_NAME).read_text())
-    saved["generator layer 0 (Dense) of another Keras"] = 1
+    saved["generator layer 0 (Dense) attribute of another Keras release"] = 1
+    del saved["discriminator layer 1 (Dropout) rate"]
     (tmp_path / compatibility.FILE_NAME).write_text(json.dumps(saved))
+    compatibility.check(str(tmp_path), describe())
+
+
+def test_a_full_disk_leaves_no_facts_behind(tmp_path):
+    """A run could not be resumed beside half of a file."""
+    with full_after(100), pytest.raises(tf.errors.OpError):
+        compatibility.check(str(tmp_path), describe())
+    assert not (tmp_path / compatibility.FILE_NAME).exists()
+    compatibility.check(str(tmp_path), describe())
     compatibility.check(str(tmp_path), describe())

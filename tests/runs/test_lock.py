@@ -20,7 +20,7 @@ def test_the_second_trainer_is_refused_and_the_first_named(tmp_path):
 
 
 def test_a_killed_trainer_holds_nothing(tmp_path):
-    code = "import os, sys; from trainer import lock\n"
+    code = "import os, sys; from trainer.runs import lock\n"
     code += "with lock.held(sys.argv[1]): os.kill(os.getpid(), 9)"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
     assert done.returncode == -9
@@ -28,6 +28,6 @@ def test_a_killed_trainer_holds_nothing(tmp_path):
         pass
 
 
-def test_object_stores_have_no_locks():
+def test_object_stores_are_not_locked():
     with lock.held("gs://bucket/run"), lock.held("gs://bucket/run"):
         pass

@@ -20,7 +20,10 @@ import tensorflow as tf  # isort: skip
 from trainer.gan.trainer import GanTrainer
 from trainer.reporting import tensorboard
 from trainer.tools.benchmark import problem
-from trainer.training import callbacks, loop
+from trainer.training import loop
+from trainer.training.callbacks import Progress, Scalars
+from trainer.training.loop import PeriodicCallback
+from trainer.training.timing import Throughput
 
 BATCH_SIZE = 8
 
@@ -36,11 +39,12 @@ def resident() -> int:
 
 
 def calls(model_dir: str) -> list[int]:
-    """Resident bytes after 20 calls of train, each with its actions, and after 2,000 more."""
+    """Resident bytes after 20 calls of train, each with its callbacks, and after 2,000 more."""
     gan = make(np.zeros([64, 8, 8, 1], np.uint8))
-    pace = callbacks.Pace(BATCH_SIZE, 2020)
+    throughput = Throughput(BATCH_SIZE, 2020)
     writer = tensorboard.EventWriter(model_dir)
-    every = [pace, callbacks.Scalars(writer, pace), callbacks.Progress(pace, 0, 2020)]
+    functions = [throughput, Scalars(writer, throughput), Progress(throughput, 0, 2020)]
+    callbacks = [PeriodicCallback(function, every_call=True) for function in functions]
     measured, step = [], 0
     for last_step in (20, 2020):
         step = loop.run(
@@ -48,7 +52,7 @@ def calls(model_dir: str) -> list[int]:
             step=step,
             last_step=last_step,
             steps_per_loop=1,
-            actions=[loop.Every(action) for action in every],
+            callbacks=callbacks,
         )
         measured.append(resident())
     return measured

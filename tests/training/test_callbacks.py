@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-import signal
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
+from support.clock import Clock
+from support.disk import full_after
 
+from trainer.doctor.state import DoctorState
 from trainer.reporting import tensorboard
-from trainer.training import callbacks
+from trainer.runs import evaluate
+from trainer.training.callbacks import Evaluation, Profile, Progress, Samples, Scalars
+from trainer.training.timing import Throughput
 
 METRICS = {"loss/discriminator": 0.5, "loss/generator": 1.25}
-
-
-class Clock:
-    """Time that passes only when told."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -26,58 +23,41 @@ def clock():
     return Clock()
 
 
-def test_pace_leaves_the_first_call_out(clock):
-    pace = callbacks.Pace(batch_size=128, last_step=1000, clock=clock)
-    clock.now += 60  # tracing
-    pace(50, METRICS)
-    assert pace.images_per_second is None and pace.seconds_to_go is None
-    clock.now += 5
-    pace(100, METRICS)
-    assert pace.images_per_second == pytest.approx(1280)
-    assert pace.seconds_to_go == pytest.approx(90)
-    clock.now += 10
-    pace(150, METRICS)
-    assert pace.images_per_second == pytest.approx(640)
-    assert pace.seconds_to_go == pytest.approx(850 / (100 / 15))
+class Writer:
+    """Keeps what a callback writes to TensorBoard."""
+
+    def __init__(self):
+        self.written = []
+
+    def scalars(self, step, values):
+        self.written.append((step, values))
+
+    def image(self, step, name, picture):
+        self.written.append((step, name, picture.tolist()))
 
 
-def test_pace_begins_anew_where_a_run_goes_back(clock):
-    pace = callbacks.Pace(batch_size=10, last_step=100, clock=clock)
-    for step in (50, 60, 20):
-        clock.now += 1
-        pace(step, METRICS)
-    assert pace.images_per_second is None and pace.seconds_to_go is None
-    clock.now += 2
-    pace(30, METRICS)
-    assert pace.images_per_second == pytest.approx(50)
-    assert pace.seconds_to_go == pytest.approx(14)
+def test_scalars_are_the_metrics_and_the_throughput_once_known(clock):
+    throughput = Throughput(batch_size=128, last_step=300, clock=clock)
+    scalars = Scalars(writer := Writer(), throughput)
+    for step in (50, 100):
+        clock.now += 4
+        throughput(step, METRICS)
+        scalars(step, METRICS)
+    speed = {"speed/images_per_second": pytest.approx(1600)}
+    assert writer.written == [(50, METRICS), (100, METRICS | speed)]
+    Scalars(None, throughput)(100, METRICS)  # on a process that writes nothing
 
 
-def test_a_clock_set_back_does_no_harm(clock):
-    pace = callbacks.Pace(batch_size=1, last_step=10, clock=clock)
-    pace(1, METRICS)
-    clock.now -= 1000
-    pace(2, METRICS)
-    assert np.isfinite(pace.images_per_second)
-
-
-def test_a_stopwatch_shares_the_time_out(clock):
-    watch = callbacks.Stopwatch(clock)
-    train = watch.timed("steps", lambda n: setattr(clock, "now", clock.now + n) or n)
-    assert train(5) == 5 and train(3) == 3
-    watch.timed("checkpoints", lambda: setattr(clock, "now", clock.now + 1))()
-    clock.now += 1
-    assert str(watch) == "steps 80.0 %, checkpoints 10.0 %, the rest 10.0 %"
-
-
-def test_progress_logs_at_most_every_so_often_and_at_the_end(clock, caplog):
-    pace = callbacks.Pace(batch_size=128, last_step=300, clock=clock)
-    progress = callbacks.Progress(pace, step=0, last_step=300, seconds=10, clock=clock)
+def test_progress_logs_every_ten_seconds_and_at_the_end(clock, caplog):
+    throughput = Throughput(batch_size=128, last_step=300, clock=clock)
+    progress = Progress(throughput, step=0, last_step=300, clock=clock)
+    hidden = Progress(throughput, step=0, last_step=300, shown=False, clock=clock)
     with caplog.at_level("INFO", logger="absl"):
         for step in (50, 100, 150, 200, 250, 300):
             clock.now += 4
-            pace(step, METRICS)
+            throughput(step, METRICS)
             progress(step, METRICS)
+            hidden(step, METRICS)
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
         "step 50/300: loss_d 0.500, loss_g 1.250",
@@ -90,57 +70,111 @@ def test_progress_draws_a_bar_on_a_terminal(clock, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")  # tqdm cuts the bar to the terminal
     monkeypatch.setenv("LINES", "40")
-    pace = callbacks.Pace(batch_size=128, last_step=100, clock=clock)
-    progress = callbacks.Progress(pace, step=20, last_step=100, clock=clock)
+    throughput = Throughput(batch_size=128, last_step=100, clock=clock)
+    progress = Progress(throughput, step=20, last_step=100, clock=clock)
+    Progress(throughput, step=20, last_step=777, shown=False, clock=clock)
     for step in (60, 100):
         clock.now += 4
-        pace(step, METRICS)
+        throughput(step, METRICS)
         progress(step, METRICS)
     progress.close()
     bar = capsys.readouterr().err
     assert "100/100" in bar and "images/s=1280" in bar and "loss_g=1.250" in bar
+    assert "777" not in bar
 
 
-def test_samples_are_written_as_png(tmp_path):
-    writer = tensorboard.EventWriter(str(tmp_path))
-    samples = callbacks.Samples(writer, str(tmp_path), lambda: np.zeros((4, 2, 2, 1), np.float32))
+SAMPLES = np.stack([np.full((2, 2, 1), value, np.float32) for value in (-1.0, 0.0, 1.0, 0.5)])
+"""Four images [2, 2, 1] of one tone each, in [-1, 1]."""
+TONES = [0, 128, 255, 191]
+"""The same as bytes: 127.5 * (x + 1), rounded."""
+
+
+def test_samples_are_written_as_a_grid(tmp_path):
+    samples = Samples(writer := Writer(), str(tmp_path), lambda: SAMPLES)
     samples(7, METRICS)
-    assert (tmp_path / "step_0000007.png").stat().st_size > 0
+    grid = np.array(Image.open(tmp_path / "step_0000007.png"))
+    ((step, name, picture),) = writer.written
+    assert (step, name) == (7, "samples") and picture == grid[..., np.newaxis].tolist()
+    tones = [tone for tone in np.unique(grid) if tone != 64]  # 64 is the margin's
+    assert sorted(tones) == sorted(TONES)
+    cells = [np.argwhere(grid == tone) for tone in TONES]
+    assert all(len(cell) == 4 and np.ptp(cell, axis=0).max() == 1 for cell in cells)
+    corners = [tuple(cell.min(axis=0)) for cell in cells]
+    assert corners == sorted(corners) and len({row for row, _ in corners}) == 2  # row by row
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_asks_to_stop(number):
-    stop = callbacks.StopRequest()
-    before = signal.getsignal(number)
-    with stop.listening():
-        assert not stop()
-        signal.raise_signal(number)
-        assert stop() and stop.signal == number
-    assert signal.getsignal(number) is before
+def test_a_process_without_a_writer_samples_too(tmp_path):
+    calls = []
+    Samples(None, str(tmp_path), lambda: calls.append(1) or SAMPLES)(7, METRICS)
+    assert calls == [1] and not list(tmp_path.iterdir())
 
 
-def test_a_second_ctrl_c_stops_at_once():
-    stop = callbacks.StopRequest()
-    with stop.listening(), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+def test_a_grid_on_a_full_disk_is_the_old_one_or_none(tmp_path):
+    samples = Samples(Writer(), str(tmp_path), lambda: SAMPLES)
+    samples(7, METRICS)
+    before = (tmp_path / "step_0000007.png").read_bytes()
+    for step in (7, 8):
+        with full_after(10), pytest.raises(tf.errors.OpError):
+            samples(step, METRICS)
+    assert (tmp_path / "step_0000007.png").read_bytes() == before
+    assert not (tmp_path / "step_0000008.png").exists()
 
 
-def test_a_profile_is_of_the_steps_it_says_or_ends_with_the_run(tmp_path, caplog):
-    def profile(name, calls):
-        trace = callbacks.Profile(str(tmp_path / name), step=10, steps=5)
-        assert trace.due == (11, 16)
+@pytest.mark.parametrize(
+    ("every", "scheduled", "end", "steps"),
+    [
+        (4, [4, 8], 8, [4, 8]),
+        (4, [4, 8], 10, [4, 8, 10]),
+        (0, [], 10, []),
+    ],
+)
+def test_a_run_is_evaluated_on_schedule_and_at_its_end(monkeypatch, every, scheduled, end, steps):
+    measured, written = [], []
+    run = types.SimpleNamespace(
+        doctor_state=DoctorState(), schedule=types.SimpleNamespace(evaluate_every=every)
+    )
+
+    def measure(run):
+        measured.append(len(measured) + 1)
+        card = types.SimpleNamespace(class_counts=[measured[-1], 2], class_counts_real=[3, 4])
+        return types.SimpleNamespace(card=card), None
+
+    monkeypatch.setattr(evaluate, "measure", measure)
+    monkeypatch.setattr(evaluate, "write", lambda run, writer, *_: written.append(writer))
+    evaluation = Evaluation(run, writer := Writer())
+    for step in scheduled:
+        evaluation.on_schedule(step, METRICS)
+    evaluation.at_end(end, METRICS)
+    assert len(measured) == len(steps) and written == [writer] * len(steps)
+    # The doctor is handed scheduled evaluations only: where a run ends must not change its checks.
+    counts = ([len(scheduled), 2], [3, 4]) if scheduled else None
+    assert run.doctor_state.class_counts == counts
+    Evaluation(run, None).on_schedule(12, METRICS)  # on a process that writes nothing
+    assert len(measured) == len(steps) + 1 and len(written) == len(steps)
+
+
+def test_a_profile_covers_its_steps_or_ends_with_the_run(tmp_path, caplog):
+    def profile(name, calls, **settings):
+        trace = Profile(str(tmp_path / name), step=10, num_steps=5, **settings)
+        assert trace.on_steps == [11, 16]
         for step in calls:
             trace(step, METRICS)
         trace.close()
         return len(list((tmp_path / name).glob("plugins/profile/*/*.xplane.pb")))
 
     with caplog.at_level("INFO", logger="absl"):
-        assert profile("whole", [11, 16, 20]) == 1
+        assert profile("whole", [11, 16]) == 1
         assert profile("ended", [11]) == 1
-        assert profile("never", [20]) == 0
+        assert profile("never", []) == 0
+        assert profile("other", [11, 16], traced=False) == 0
     lines = [record.getMessage() for record in caplog.records]
-    assert [
-        f"{tmp_path}/{name}/plugins/profile; " in line
-        for name, line in zip(("whole", "ended"), lines, strict=True)
-    ] == [True, True]
+    for name, line in zip(("whole", "ended"), lines, strict=True):
+        assert f"{tmp_path}/{name}/plugins/profile; " in line
+    assert Profile(str(tmp_path), step=10, num_steps=0).on_steps == []
+
+
+def test_a_real_writer_takes_the_scalars(tmp_path):
+    writer = tensorboard.EventWriter(str(tmp_path))
+    Scalars(writer, Throughput(batch_size=1, last_step=1))(7, METRICS)
+    writer.close()
+    assert tensorboard.read_scalars(str(tmp_path))["loss/generator"] == ([7], [1.25])

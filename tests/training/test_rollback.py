@@ -1,4 +1,4 @@
-"""Rollbacks of real trainings: what is done, and that it ends the same, whatever comes between."""
+"""Rollbacks of real trainings: what is done, and that it ends the same, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import re
 
 import pytest
 import tensorflow as tf
-from support.weights import assert_same, checkpoint
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_doctor import (
+from support.doctor import (
     IMAGES,
     LABELS,
     adam,
     dense_discriminator,
     dense_generator,
-    fits_and_starts,
+    scripted,
 )
+from support.weights import assert_same, checkpoint
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer import experiment
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.doctor.doctor import Doctor
-from trainer.errors import TrainerError
+from trainer.doctor.state import EVENTS_FILE_NAME, EventLog
+from trainer.errors import DivergenceError, TrainerError
+from trainer.experiment import Experiment
+from trainer.gan.trainer import GanTrainer
 from trainer.runs.checkpoints import Checkpoints
-from trainer.training import train
 
-TEXTS = ("doctor/not_finite/alert", "doctor/rollback")
 STEPS = 24
 EVERY = 4
 
@@ -38,11 +38,12 @@ def dataset(*, data_dir):
 
 
 def train(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
-    """A run under a doctor whose rule complains, and raises an alert, where `pattern` has a 1.
+    """Trains under a doctor with one rule, which raises an alert where `pattern` has a 1.
 
-    The pattern counts examinations, and is at the checkpoint's place again after a rollback.
+    The rule counts its checks in the doctor's state, which a rollback restores: it raises the alert
+    again after each rollback.
     """
-    rules = [functools.partial(fits_and_starts, pattern=pattern + "0" * STEPS)]
+    rules = [functools.partial(scripted, pattern=pattern + "0" * STEPS)]
     defaults = {
         "doctor": functools.partial(Doctor, every=EVERY, patience=1, num_images=4, rules=rules),
         "num_steps": STEPS,
@@ -51,120 +52,176 @@ def train(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
         "sample_every": 0,
         "num_samples": 4,
     }
-    return experiment.train(
+    experiment = Experiment(
         dataset=dataset,
         strategy=lambda: strategy,
         generator=dense_generator,
         discriminator=dense_discriminator,
         batch_size=8,
         rollbacks=rollbacks,
-        model_dir=str(model_dir),
-        task=train.run_training,
         **(defaults | settings),
     )
+    return experiment.build(str(model_dir), notebook_only=True).train()
 
 
-def journal(model_dir):
-    return [json.loads(line) for line in (model_dir / "journal.jsonl").read_text().splitlines()]
+def events(model_dir):
+    lines = (model_dir / EVENTS_FILE_NAME).read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def whole(make_strategy, tmp_path_factory):
-    """A run that goes back twice from step 12 to step 8, and then stays with its alert."""
+    """A run that goes back twice from step 12 to step 8, then trains on in spite of an alert."""
     model_dir = tmp_path_factory.mktemp("whole")
     assert train(make_strategy(1), model_dir) == 0
     return model_dir
 
 
-def test_a_rollback_goes_back_to_health_and_draws_other_numbers(whole, make_strategy, tmp_path):
-    alert = {"step": 12, "alert": "fits_and_starts", "measured": "so it says", "value": 1.0}
+def test_a_rollback_restores_the_healthy_state_and_draws_other_numbers(
+    whole, make_strategy, tmp_path
+):
+    alert = {"step": 12, "alert": "scripted", "measured": "the script says so", "value": 1.0}
     alert |= {"limit": 0.0, "try": []}
 
-    def back(stream):
-        return {"step": 12, "rollback": {"to": 8, "stream": stream, "because": "fits_and_starts"}}
+    def rollback(stream):
+        return {"step": 12, "rollback": {"to": 8, "stream": stream, "because": "scripted"}}
 
-    assert journal(whole) == [alert, back(1), alert, back(2), alert]
+    assert events(whole) == [alert, rollback(1), alert, rollback(2), alert]
     steps = sorted(int(p.stem.split("-")[1]) for p in (whole / "checkpoints").glob("*.index"))
     assert steps == [15, 20, 24]
     train(make_strategy(1), tmp_path, rollbacks=0)
-    assert journal(tmp_path) == [alert]
+    assert events(tmp_path) == [alert]
     ours, theirs = checkpoint(whole, STEPS), checkpoint(tmp_path, STEPS)
     kernel = next(name for name in ours if "/_kernel/" in name)
     assert (ours[kernel] != theirs[kernel]).all()
 
 
 def test_the_same_run_again_ends_the_same(whole, make_strategy, tmp_path, capsys):
-    # Other calls and checkpoints, and a stop on either side of the rollbacks.
+    # Other calls and checkpoints, and ends of training before, at and after the rollbacks' steps.
     other = {"steps_per_loop": 5, "checkpoint_every": 7}
     for num_steps in (6, 11, 13, 17, STEPS):
         train(make_strategy(1), tmp_path, num_steps=num_steps, **other)
     assert_same(checkpoint(tmp_path, STEPS), checkpoint(whole, STEPS))
-    assert journal(tmp_path) == journal(whole)
+    assert events(tmp_path) == events(whole)
     *_, line = capsys.readouterr().out.splitlines()
-    expected = ", ".join(["fits_and_starts at step 12"] * 3)
-    assert line == f"Doctor: {expected}; 2 rollbacks. Journal: {tmp_path}/journal.jsonl"
+    expected = ", ".join(["scripted at step 12"] * 3)
+    assert line == f"Doctor: {expected}; 2 rollbacks. Events: {tmp_path}/doctor_events.jsonl"
 
 
 class Killed(BaseException):
-    """As SIGKILL: nothing of the program's handles it."""
+    """Like SIGKILL: the trainer does not catch it."""
 
 
-@pytest.mark.parametrize("moment", ["removal", "save", "after"])
-def test_killed_in_the_middle_of_a_rollback(whole, make_strategy, tmp_path, monkeypatch, moment):
-    remove, save = Checkpoints.remove_after, Checkpoints.save
+def kill(monkeypatch, moment, rollback):
+    """Kills training at a moment of its first or second rollback."""
+    write, remove, save = EventLog.write, Checkpoints.remove_after, Checkpoints.save
 
-    def killed_in_removal(self, step):
-        newest = self._paths()[0]
-        tf.io.gfile.remove(f"{newest}.index")
-        raise Killed
+    def reached(name, number):
+        return (name, number) == (moment, rollback)
 
-    def killed_in_save(self, *, again=False):
-        if again and moment == "after":
-            save(self, again=True)
-        if again:
+    def killing_write(log, model_dir):
+        write(log, model_dir)
+        if reached("alert written", log.num_rollbacks + 1):
             raise Killed
-        save(self)
 
-    if moment == "removal":
-        monkeypatch.setattr(Checkpoints, "remove_after", killed_in_removal)
-    else:
-        monkeypatch.setattr(Checkpoints, "save", killed_in_save)
-    with pytest.raises(Killed):
+    rollbacks = []
+
+    def killing_remove(checkpoints, step):
+        rollbacks.append(step)
+        if reached("removing", len(rollbacks)):
+            tf.io.gfile.remove(f"{checkpoints._paths()[0]}.index")
+            raise Killed
+        remove(checkpoints, step)
+
+    def killing_save(checkpoints, *, again=False):
+        if again and reached("removed", len(rollbacks)):
+            raise Killed
+        save(checkpoints, again=again)
+        if again and reached("saved", len(rollbacks)):
+            raise Killed
+
+    monkeypatch.setattr(EventLog, "write", killing_write)
+    monkeypatch.setattr(Checkpoints, "remove_after", killing_remove)
+    monkeypatch.setattr(Checkpoints, "save", killing_save)
+
+
+@pytest.mark.parametrize(
+    ("moment", "rollback"),
+    [
+        ("alert written", 1),
+        ("removing", 1),
+        ("removed", 1),
+        ("saved", 1),
+        ("removing", 2),
+        ("removed", 2),
+    ],
+)
+def test_killed_in_the_middle_of_a_rollback(
+    whole, make_strategy, tmp_path, monkeypatch, moment, rollback
+):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill(patch, moment, rollback)
         train(make_strategy(1), tmp_path)
-    monkeypatch.setattr(Checkpoints, "remove_after", remove)
-    monkeypatch.setattr(Checkpoints, "save", save)
     train(make_strategy(1), tmp_path)
     assert_same(checkpoint(tmp_path, STEPS), checkpoint(whole, STEPS))
-    assert journal(tmp_path) == journal(whole)
+    assert events(tmp_path) == events(whole)
 
 
-def test_what_is_not_finite_rolls_back_too_and_then_ends_the_run(make_strategy, tmp_path):
-    # Not the generator's rate: with AVX-512 the tanh of nan is finite.
+def test_divergence_rolls_back_and_ends_the_run_once_no_rollback_is_left(make_strategy, tmp_path):
+    # By the discriminator's learning rate: with AVX-512 the generator's tanh of NaN is finite.
     with pytest.raises(TrainerError, match=r"^step 1: \S+ is (nan|inf).*Last good checkpoint: "):
         train(make_strategy(1), tmp_path, rollbacks=1, discriminator_optimizer=adam(1e30))
-    first, back, second = journal(tmp_path)
+    first, rollback, second = events(tmp_path)
     assert (first["step"], first["alert"], second["alert"]) == (1, "not_finite", "not_finite")
-    assert (back["rollback"]["to"], back["rollback"]["stream"]) == (0, 1)
-    events = EventAccumulator(str(tmp_path)).Reload()
-    told = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in TEXTS}
-    assert re.match(r"step 1: \S+ is (nan|inf)", told[TEXTS[0]])
-    assert "back from step 1 to step 0, on noise stream 1: rollback 1 of 1" in told[TEXTS[1]]
+    assert (rollback["rollback"]["to"], rollback["rollback"]["stream"]) == (0, 1)
+    board = EventAccumulator(str(tmp_path)).Reload()
+    alert, text = (
+        board.Tensors(tag)[0].tensor_proto.string_val[0].decode()
+        for tag in ("doctor/not_finite/alert", "doctor/rollback")
+    )
+    assert re.match(r"step 1: \S+ is (nan|inf)", alert)
+    assert "back from step 1 to step 0, on random stream 1: rollback 1 of 1" in text
 
 
-def test_rollbacks_take_a_doctor(make_strategy, tmp_path):
+def test_a_run_that_diverges_once_trains_to_its_end(make_strategy, tmp_path, monkeypatch):
+    diverge_once(monkeypatch, at=10)
+    assert train(make_strategy(1), tmp_path, pattern="0") == 0
+    alert, rollback = events(tmp_path)
+    assert (alert["step"], alert["alert"]) == (10, "not_finite")
+    assert rollback["step"] == 10 and rollback["rollback"]["to"] == 8
+    assert checkpoint(tmp_path, STEPS)["step/.ATTRIBUTES/VARIABLE_VALUE"] == STEPS
+
+
+def diverge_once(monkeypatch, at):
+    """Makes the loss at one step NaN, the first time that the step is trained."""
+    train, diverged = GanTrainer.train, []
+
+    def diverging(trainer, num_steps):
+        metrics = train(trainer, num_steps)
+        if not diverged and trainer.step.numpy() >= at:
+            diverged.append(at)
+            raise DivergenceError(at, "loss/generator is nan")
+        return metrics
+
+    monkeypatch.setattr(GanTrainer, "train", diverging)
+
+
+def test_rollbacks_need_a_doctor(make_strategy, tmp_path):
     with pytest.raises(TrainerError, match=r"train\.rollbacks=1 needs a doctor"):
         train(make_strategy(1), tmp_path, rollbacks=1, doctor=None)
 
 
-def test_a_run_may_change_its_mind_about_the_doctor(make_strategy, tmp_path):
+def test_a_run_may_be_resumed_with_and_without_a_doctor(make_strategy, tmp_path):
     train(make_strategy(1), tmp_path, doctor=None, rollbacks=0, num_steps=6)
     train(make_strategy(1), tmp_path, rollbacks=0, pattern="1", num_steps=9)
-    assert [entry["step"] for entry in journal(tmp_path)] == [8]
+    assert [entry["step"] for entry in events(tmp_path)] == [8]
     train(make_strategy(1), tmp_path, doctor=None, rollbacks=0, num_steps=12)
-    assert [entry["step"] for entry in journal(tmp_path)] == [8]
+    assert [entry["step"] for entry in events(tmp_path)] == [8]
 
 
-def test_a_run_without_a_healthy_state_begins_with_where_it_is(make_strategy, tmp_path):
+def test_a_run_resumed_without_a_healthy_state_goes_back_to_where_it_was_resumed(
+    make_strategy, tmp_path
+):
     train(make_strategy(1), tmp_path, pattern="000", rollbacks=0, num_steps=9)
     train(make_strategy(1), tmp_path, pattern="001")
-    assert {entry["rollback"]["to"] for entry in journal(tmp_path) if "rollback" in entry} == {9}
+    assert {entry["rollback"]["to"] for entry in events(tmp_path) if "rollback" in entry} == {9}

@@ -1,9 +1,11 @@
-"""The GAN doctor: examines a run at fixed steps and names its failure early (ganhacks, hack 10)."""
+"""The GAN doctor: checks a run at fixed steps and names its failure early (ganhacks, hack 10)."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -11,7 +13,8 @@ from absl import logging
 from trainer.data.batches import normalise
 from trainer.data.dataset import Dataset
 from trainer.distributed import multihost
-from trainer.doctor.rules import ALL, SIGNALS, Observation, Rule, Violation, measure
+from trainer.doctor.rules import ALL, Rule, Violation
+from trainer.doctor.signals import SIGNALS, Observation, measure
 from trainer.doctor.state import DoctorState
 from trainer.errors import TrainerError
 from trainer.gan.step import METRICS
@@ -20,58 +23,58 @@ from trainer.gan.trainer import GanTrainer
 
 @dataclasses.dataclass(frozen=True)
 class Alert:
-    """A rule that has complained for long enough."""
+    """A rule that was violated in `patience` consecutive checks, the last of them at `step`."""
 
     step: int
     rule: Rule
-    complaint: Violation
+    violation: Violation
 
     def __str__(self) -> str:
-        hacks = " or ".join(self.rule.remedies)
-        return f"{self.rule.name}: at step {self.step} {self.complaint.measured}; try {hacks}"
+        remedies = " or ".join(self.rule.remedies)
+        return f"{self.rule.name}: at step {self.step} {self.violation.measured}; try {remedies}"
 
-    def entry(self) -> dict:
-        """For the journal."""
+    def entry(self) -> dict[str, Any]:
+        """Returns the alert as an entry of the event log."""
         return {
             "step": self.step,
             "alert": self.rule.name,
-            **self.complaint._asdict(),
+            **self.violation._asdict(),
             "try": list(self.rule.remedies),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class HealthReport:
-    """What came of looking at a run once."""
+    """The result of one check."""
 
-    signs: dict[str, float]
-    """SIGNALS, without those that are not known."""
+    signals: dict[str, float]
+    """SIGNALS by name, without those that could not be measured."""
     alerts: list[Alert]
     healthy: bool
-    """Whether every rule was silent."""
+    """Whether no rule was violated."""
 
 
 class Doctor:
-    """Looks at a run at each multiple of `every` steps, and raises the alerts of its rules.
+    """Checks a run's health at each multiple of `every` steps, and raises the alerts of its rules.
 
-    An examination is a program of all replicas: every process of a run takes part, and what the
-    chief measured is what all of them judge. It draws no random number of training's.
+    A check runs on all replicas, so every process takes part. All processes apply the rules to the
+    signals that the chief measured. A check draws none of training's random numbers.
 
     Args:
-      trainer: Of the run.
-      dataset: Its split "test" is read at the first examination; without one, nothing can be said
-        of overfitting.
+      trainer: The trainer to check.
+      dataset: Its split "test" is loaded at the first check. Without that split, overfitting is not
+        measured.
       images: uint8 [N, H, W, C], the training images.
-      labels: int32 [N], if the models are conditional.
-      every: Steps between examinations.
-      patience: Examinations in a row of which a rule complains before it raises an alert. The
-        next alert of that rule takes a silent examination in between.
-      num_images: How many samples, training and held-out images to look at. A discriminator with
-        `group_size` must divide it.
-      rules: Constructors, as `trainer.doctor.rules` has them.
+      labels: int32 [N] if the models are conditional, else None.
+      every: Steps between checks, at least 1.
+      patience: Consecutive violations before an alert, at least 1; one passing check rearms the
+        rule.
+      num_images: Number of samples, of training images and of held-out images in a check, at least
+        2. It must be a multiple of the discriminator's `group_size`, if that is set.
+      rules: Constructors of the rules to apply, such as those in `trainer.doctor.rules`.
 
     Raises:
-      TrainerError: if a setting is too small, or two rules have one name.
+      TrainerError: if a number is too small, or two rules have the same name.
     """
 
     def __init__(
@@ -97,75 +100,70 @@ class Doctor:
         self._trainer = trainer
         self._dataset = dataset
         self._patience = patience
-        self._count = num_images
+        self._num_images = num_images
         self._rules = [make() for make in rules]
         names = [rule.name for rule in self._rules]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise TrainerError(f"Doctor.rules has two of {twice.pop()}; leave one out")
-        self._training = self._some_of(images, labels)
-        self._held_out: tuple[np.ndarray, np.ndarray | None] | None = None
-        self._looked_for_held_out = False
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise TrainerError(f"Doctor.rules lists {repeated.pop()} twice; leave one out")
+        self._training = self._subset(images, labels)
         self._from_chief = multihost.from_chief(trainer.strategy)
 
-    def examine(self, chart: DoctorState, step: int) -> HealthReport:
-        """Examines the run at its current `step`, and keeps what must be known next time.
-
-        Every process must call it.
-        """
-        signs = self._measure(chart)
-        complaints = []
+    def check(self, state: DoctorState, step: int) -> HealthReport:
+        """Checks the run, which is at `step`, and updates `state`; every process must call it."""
+        signals = self._measure(state)
         alerts = []
+        healthy = True
         for rule in self._rules:
-            record = chart.rules.setdefault(rule.name, {"count": 0, "memory": {}})
-            complaint = rule.check(signs, record["memory"])
-            record["count"] = record["count"] + 1 if complaint else 0
-            complaints += [complaint] if complaint else []
-            if complaint and record["count"] == self._patience:
-                alerts.append(Alert(step, rule, complaint))
-        chart.examinations += 1
-        chart.journal += [alert.entry() for alert in alerts]
-        if not complaints:
-            chart.healthy = step
-        known = {name: signs[name] for name in SIGNALS if np.isfinite(signs[name])}
-        return HealthReport(known, alerts, healthy=not complaints)
+            kept = state.rules.setdefault(rule.name, {"violations": 0, "memory": {}})
+            violation = rule.check(signals, kept["memory"])
+            if violation is None:
+                kept["violations"] = 0
+                continue
+            healthy = False
+            kept["violations"] += 1
+            if kept["violations"] == self._patience:
+                alerts.append(Alert(step, rule, violation))
+        state.num_checks += 1
+        if healthy:
+            state.healthy_step = step
+        known = {name: signals[name] for name in SIGNALS if np.isfinite(signals[name])}
+        return HealthReport(known, alerts, healthy)
 
-    def _measure(self, chart: DoctorState) -> dict[str, float]:
-        """The chief's signs, on every process: a program may round differently on each."""
-        signs = self._trainer.last_metrics | measure(self._observe(chart))
+    def _measure(self, state: DoctorState) -> dict[str, float]:
+        """Returns the chief's signals on every process, since devices may round differently."""
+        signals = self._trainer.last_metrics | measure(self._observe(state))
         names = (*METRICS, *SIGNALS)
-        numbers = np.array([signs[name] for name in names])
-        numbers = np.frombuffer(self._from_chief(numbers.tobytes()))
-        return dict(zip(names, numbers.tolist(), strict=True))
+        values = np.array([signals[name] for name in names])
+        values = np.frombuffer(self._from_chief(values.tobytes()))
+        return dict(zip(names, values.tolist(), strict=True))
 
-    def _observe(self, chart: DoctorState) -> Observation:
-        trainer = self._trainer
-        if not self._looked_for_held_out:
-            self._held_out = self._load_held_out()
-            self._looked_for_held_out = True
-        samples = trainer.inference.sample(trainer.inference.latents(self._count))
+    def _observe(self, state: DoctorState) -> Observation:
+        inference = self._trainer.inference
+        samples = inference.sample(inference.latents(self._num_images))
+        held_out = self._held_out
         return Observation(
             samples=samples,
             real=self._training[0],
-            logits_samples=trainer.inference.discriminate(samples),
-            logits_train=trainer.inference.discriminate(*self._training),
-            logits_held_out=trainer.inference.discriminate(*self._held_out)
-            if self._held_out
-            else None,
-            class_counts=chart.class_counts,
+            logits_samples=inference.discriminate(samples),
+            logits_train=inference.discriminate(*self._training),
+            logits_held_out=inference.discriminate(*held_out) if held_out else None,
+            class_counts=state.class_counts,
         )
 
-    def _load_held_out(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+    @functools.cached_property
+    def _held_out(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Images and labels of the split "test"; None if there are none."""
         try:
             images, labels = self._dataset.load("test")
         except (TrainerError, LookupError, ValueError) as error:
-            logging.info("the doctor has no held-out images to look at (%s)", error)
+            logging.info("the doctor cannot measure overfitting without a test split (%s)", error)
             return None
         conditional = self._training[1] is not None
-        return self._some_of(images, labels if conditional else None) if len(images) else None
+        return self._subset(images, labels if conditional else None) if len(images) else None
 
-    def _some_of(
+    def _subset(
         self, images: np.ndarray, labels: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """As many as an examination looks at, from all over the split; a small one repeats."""
-        chosen = np.arange(self._count) * len(images) // self._count
+        """Returns `num_images` of a split, evenly spaced; a smaller split repeats its images."""
+        chosen = np.arange(self._num_images) * len(images) // self._num_images
         return normalise(images[chosen]).numpy(), None if labels is None else labels[chosen]

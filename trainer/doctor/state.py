@@ -1,55 +1,87 @@
-"""What the doctor keeps of a run: part of its checkpoints, for a resumed run to go on with."""
+"""What the doctor keeps of a run, within its checkpoints: its state, and the log of its events."""
 
 from __future__ import annotations
 
 import json
+from typing import Any, TypedDict
 
 import tensorflow as tf
 
-FILE_NAME = "journal.jsonl"
+from trainer import files
+
+EVENTS_FILE_NAME = "doctor_events.jsonl"
+
+
+class RuleState(TypedDict):
+    """What is kept of one rule between checks."""
+
+    violations: int
+    """Consecutive checks that violated the rule."""
+    memory: dict[str, float]
+    """The rule's own `trainer.doctor.rules.Memory`."""
 
 
 class DoctorState(tf.train.experimental.PythonState):
-    """Saved as JSON, in which a float comes back to the last bit; other rules may resume it."""
+    """What a check needs to know from earlier ones; a rollback restores it with the weights.
+
+    It is saved as JSON, which keeps every bit of a float. A run may be resumed with other rules.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream = 0
-        """Number of the noise stream that training draws from."""
-        self.healthy = 0
-        """The last step at which every rule was silent."""
-        self.examinations = 0
+        self.healthy_step = 0
+        """Step of the last check that violated no rule."""
+        self.num_checks = 0
         self.class_counts: tuple[list[int], list[int]] | None = None
-        """Of samples and of real images, in the newest evaluation of the run's schedule."""
-        self.rules: dict[str, dict] = {}
-        """By a rule's name: its "count" of complaints in a row, and its "memory"."""
-        self.journal: list[dict] = []
-        """Alerts and rollbacks in order, those of abandoned steps too."""
+        """Samples and real images of each class in the last scheduled evaluation."""
+        self.rules: dict[str, RuleState] = {}
+        """By the rule's name."""
 
     def serialize(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in _KEPT})
+        names = ("healthy_step", "num_checks", "class_counts", "rules")
+        return json.dumps({name: getattr(self, name) for name in names})
 
     def deserialize(self, string_value: str | bytes) -> None:
         for name, value in json.loads(string_value).items():
             setattr(self, name, value)
 
+
+class EventLog(tf.train.experimental.PythonState):
+    """A run's alerts and rollbacks, in order, with those of steps that a rollback abandoned.
+
+    It is saved in the run's checkpoints, but not in the healthy state that a rollback restores: a
+    rollback erases no event.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[dict[str, Any]] = []
+        """JSON objects with a "step", and an "alert" (the rule's name) or a "rollback"."""
+
+    def serialize(self) -> str:
+        return json.dumps(self.entries)
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        self.entries = json.loads(string_value)
+
     @property
-    def rollbacks(self) -> int:
-        return sum("rollback" in entry for entry in self.journal)
+    def num_rollbacks(self) -> int:
+        """Rollbacks so far."""
+        return sum("rollback" in entry for entry in self.entries)
 
-    def journal_lines(self) -> str:
-        """The journal as JSON, a line an entry."""
-        return "".join(f"{json.dumps(entry)}\n" for entry in self.journal)
+    def write(self, model_dir: str) -> None:
+        """Writes `model_dir/doctor_events.jsonl`, one entry a line."""
+        lines = [f"{json.dumps(entry)}\n" for entry in self.entries]
+        files.write_file(f"{model_dir}/{EVENTS_FILE_NAME}", "".join(lines))
 
-    def summary(self) -> str:
-        """One line for the end of training."""
-        if not self.examinations:
-            return "no examination was due"
-        alerts = [f"{e['alert']} at step {e['step']}" for e in self.journal if "alert" in e]
-        if not alerts:
-            return f"no alerts in {self.examinations} examinations"
-        back = f"; {self.rollbacks} rollbacks" if self.rollbacks else ""
-        return f"{', '.join(alerts)}{back}"
+    def summary(self, num_checks: int) -> str:
+        """Returns one line about the alerts and rollbacks of a run that was checked so often."""
+        alerts = [f"{e['alert']} at step {e['step']}" for e in self.entries if "alert" in e]
+        if alerts:
+            rollbacks = f"; {_count(self.num_rollbacks, 'rollback')}" if self.num_rollbacks else ""
+            return f"{', '.join(alerts)}{rollbacks}"
+        return f"no alerts in {_count(num_checks, 'check')}" if num_checks else "no check was due"
 
 
-_KEPT = ("stream", "healthy", "examinations", "class_counts", "rules", "journal")
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Saving and restoring all state of a run."""
+"""Checkpoints of a run: all of its state, saved and restored."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ _NAME = "step"
 class Checkpoints:
     """The newest `keep` checkpoints of a run, in `model_dir/checkpoints`.
 
-    TensorFlow writes a checkpoint under temporary names and renames its index last, so that a run
-    killed while saving keeps the ones before, and an index says that its checkpoint is whole.
+    TensorFlow writes a checkpoint under temporary names and renames its index last. So a run that
+    is killed while saving keeps its earlier checkpoints, and one with an index is complete.
 
     Args:
-      items: Everything to save, by name; "step" must be among them.
-      model_dir: Local or gs:// directory.
-      keep: How many to keep, at least 1.
+      items: Everything to save, by name, with the step counter as "step".
+      model_dir: Directory of the run, local or gs://.
+      keep: Number of checkpoints to keep, at least 1.
       chief: Whether this process writes to model_dir. Under multi-worker strategies every
-        process must take part in saving, and the others write to a scratch directory.
-      name: Of their directory in model_dir.
+        process must take part in saving; the others write to a temporary directory.
+      name: Name of the checkpoints' directory in model_dir.
+
+    Raises:
+      TrainerError: if `keep` is too small.
     """
 
     def __init__(
@@ -53,24 +56,31 @@ class Checkpoints:
         )
 
     def save(self, *, again: bool = False) -> None:
-        """Saves the current step; one that is saved already only if it is to be saved `again`."""
+        """Saves the current step, unless this process has saved or restored it.
+
+        Args:
+          again: Save it in any case.
+        """
         step = int(self._step.numpy())
         if again or step != self._saved_step:
             self._manager.save(checkpoint_number=step)
             self._saved_step = step
 
     def remove_after(self, step: int) -> None:
-        """Removes the checkpoints of later steps, newest first; the chief's to do."""
+        """Removes the checkpoints of later steps, newest first; only the chief may call it."""
         for path in self._paths():
             if _step_of(path) > step:
                 for file in (f"{path}.index", *tf.io.gfile.glob(f"{path}.data-*")):
                     tf.io.gfile.remove(file)
 
     def restore(self, *, at_most: int | None = None) -> bool:
-        """Restores the newest checkpoint that can be read; False if there is none at all.
+        """Restores the newest checkpoint that can be read.
 
         Args:
-          at_most: The latest step that may be restored; None for any.
+          at_most: Ignore checkpoints of later steps; by default none are ignored.
+
+        Returns:
+          Whether there was a checkpoint.
 
         Raises:
           TrainerError: if there are checkpoints, but none can be read.
@@ -79,7 +89,7 @@ class Checkpoints:
         for path in paths:
             try:
                 status = self._checkpoint.restore(path).assert_existing_objects_matched()
-                status.expect_partial()  # what training alone goes on from, an evaluation lacks
+                status.expect_partial()  # an evaluation needs less than training saved
             except Exception as error:  # TensorFlow's reader raises IndexError too, and others
                 logging.warning(
                     "checkpoint %s cannot be read (%s); trying the one before",
@@ -98,17 +108,17 @@ class Checkpoints:
 
     @property
     def latest(self) -> str | None:
-        """The path of the newest checkpoint, without its suffixes.
+        """Path of the newest checkpoint, without its suffixes; None if there is none.
 
-        The one that this process saved or restored is known without a look, which may be out of
-        reach by now.
+        If this process saved or restored one, the directory is not read: it may have become
+        unreachable.
         """
         if self._saved_step is not None:
             return f"{self.directory}/{_NAME}-{self._saved_step}"
         return next(iter(self._paths()), None)
 
     def _paths(self) -> list[str]:
-        """Complete checkpoints, newest first: the index is what TensorFlow writes last."""
+        """Paths of the complete checkpoints, newest first; TensorFlow writes the index last."""
         found = tf.io.gfile.glob(f"{self.directory}/{_NAME}-*.index")
         paths = [path.removesuffix(".index") for path in found]
         return sorted(paths, key=_step_of, reverse=True)

@@ -1,4 +1,4 @@
-"""What a run is of: the dataset and models that must not change when it is resumed."""
+"""Whether a run may be resumed: its dataset and models must be those that it began with."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ FILE_NAME = "compatibility.json"
 
 Facts = dict[str, str | int | float | bool | None]
 
-# Names that Keras numbers by order of creation, and bookkeeping that changes between releases.
+# Names that Keras numbers by order of creation, and details that change between its releases.
 _NOT_COMPARED = {"name", "module", "registered_name", "build_config", "dtype", "trainable"}
 
 
 def describe(
     spec: DatasetSpec, num_examples: int, latent_dim: int, averaged: bool, *models: keras.Model
 ) -> Facts:
-    """A flat, JSON-ready description, one entry a fact, named as a user would name it."""
+    """Describes the dataset and models by facts, named so that a user can understand a difference.
+
+    Args:
+      spec: The dataset.
+      num_examples: Number of training images.
+      latent_dim: Length of a latent.
+      averaged: Whether a moving average of the generator is kept.
+      models: The generator and the discriminator.
+    """
     facts: Facts = {
         "dataset": spec.name,
         "dataset image shape": str(tuple(spec.image_shape)),
@@ -43,7 +51,10 @@ def describe(
 
 
 def check(model_dir: str, facts: Facts) -> None:
-    """Compares `facts` with that of the run in `model_dir`; records it in a new one.
+    """Compares `facts` with those of the run in `model_dir`; a new run's are written there.
+
+    Facts that only one side has are not compared: another Keras release may describe a layer by
+    other attributes.
 
     Raises:
       TrainerError: naming the first difference.
@@ -54,7 +65,6 @@ def check(model_dir: str, facts: Facts) -> None:
         return
     with tf.io.gfile.GFile(path) as file:
         saved = json.load(file)
-    # Only facts that both know: another Keras release may describe a layer in more words.
     for fact, value in saved.items():
         if fact in facts and facts[fact] != value:
             raise TrainerError(
@@ -65,6 +75,7 @@ def check(model_dir: str, facts: Facts) -> None:
 
 
 def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+    """Yields the plain values in a layer's config by path, such as "activation.negative_slope"."""
     if isinstance(config, dict):
         for key, value in config.items():
             if key not in _NOT_COMPARED:

@@ -1,4 +1,4 @@
-"""One trainer at a time in a model_dir."""
+"""One training process at a time in a model_dir."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 
+from trainer import files
 from trainer.errors import TrainerError
 
 FILE_NAME = "lock"
@@ -15,14 +16,15 @@ FILE_NAME = "lock"
 
 @contextlib.contextmanager
 def held(model_dir: str) -> Iterator[None]:
-    """Holds `model_dir` for this process, which the kernel ends with the process.
+    """Locks `model_dir` within the block. The kernel releases the lock when the process exits.
 
-    Object stores such as gs:// have no locks, and there it does nothing.
+    It does not wait for another process. Object stores such as gs:// have no locks, so a remote
+    directory is not locked.
 
     Raises:
-      TrainerError: if another process holds it, naming that process.
+      TrainerError: if another process holds the lock, naming that process.
     """
-    if "://" in model_dir:
+    if files.is_remote(model_dir):
         yield
         return
     with open(f"{model_dir}/{FILE_NAME}", "a+") as file:

@@ -1,4 +1,4 @@
-"""--dry_run: what a run would be."""
+"""The plan of a run, which --dry_run prints."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from trainer.runs.run import Run
 
 
 def print_plan(run: Run) -> None:
-    """--dry_run: says what would be trained, where and for how long."""
+    """Prints what would be trained, on which devices and for how long."""
     trainer = run.trainer
     devices = trainer.strategy.extended.worker_devices
     replicas = trainer.strategy.num_replicas_in_sync
     rows = {
         "strategy": f"{type(trainer.strategy).__name__} on {', '.join(devices)}",
         "replicas": f"{replicas}, {trainer.replica_batch_size} examples each",
-        "data": f"{run.spec.name}, {trainer.batch_sampler.num_examples} images of {run.spec.image_shape}",
+        "data": f"{run.spec.name}, {trainer.batch_sampler.num_examples} images of "
+        f"{run.spec.image_shape}",
         "generator": f"{trainer.generator.count_params():,} parameters",
         "discriminator": f"{trainer.discriminator.count_params():,} parameters",
         "precision": trainer.generator.dtype_policy.name,

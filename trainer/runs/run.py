@@ -1,4 +1,4 @@
-"""A run: its parts, built and wired, its schedule and its directory."""
+"""A run: its parts, its schedule and its directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from trainer.data.dataset import DatasetSpec
 from trainer.distributed import multihost, strategy
 from trainer.doctor.doctor import Doctor
-from trainer.doctor.state import DoctorState
+from trainer.doctor.state import DoctorState, EventLog
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Evaluator
 from trainer.gan.trainer import GanTrainer
@@ -21,32 +21,32 @@ from trainer.settings import Plain, Settings, integer
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Settings):
-    """How long a run trains, and what happens how often meanwhile."""
+    """How long a run trains, and how often it saves, samples and evaluates."""
 
     num_epochs: int = integer(30, at_least=1)
     """Passes over the dataset, in whole batches."""
     num_steps: int | None = integer(None, at_least=1)
     """Steps to train; takes precedence over num_epochs."""
     steps_per_loop: int = integer(50, at_least=1)
-    """Most steps in one call on the devices; progress is reported after each call."""
+    """Largest number of steps in one call on the devices; progress is reported after each call."""
     checkpoint_every: int = integer(1000, at_least=0)
-    """Steps between checkpoints; 0 for one at the end only."""
+    """Steps between checkpoints; 0 to save only at the end."""
     keep_checkpoints: int = integer(3, at_least=1)
     """Number of checkpoints to keep."""
     sample_every: int = integer(500, at_least=0)
-    """Steps between sample grids; 0 for one at the end only."""
+    """Steps between sample grids; 0 to write one only at the end."""
     num_samples: int = integer(64, at_least=1)
     """Images in a sample grid."""
     evaluate_every: int = integer(0, at_least=0)
-    """Steps between evaluations while training; 0 for none."""
+    """Steps between evaluations during training; 0 to never evaluate."""
     rollbacks: int = integer(0, at_least=0)
-    """How often training may return to the doctor's last healthy check, with other random numbers,
-    after an alert or a loss or gradient that is not finite."""
+    """Largest number of returns to the doctor's last healthy check, to train on with other random
+    numbers after an alert, or after a loss or gradient that is not finite."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The parts of one run, built and wired."""
+    """The parts of one run, as `trainer.experiment.Experiment.build` wires them."""
 
     trainer: GanTrainer
     schedule: Schedule
@@ -57,10 +57,13 @@ class Run:
     doctor: Doctor | None
     model_dir: str
     config_text: str
-    """The config as gin text, which is saved in model_dir."""
+    """The config as gin text, which training saves in model_dir."""
     settings: Mapping[str, Plain]
     """All settings by name, as `trainer.settings.flatten` returns them."""
     doctor_state: DoctorState = field(default_factory=DoctorState)
+    """What the doctor knows from earlier checks."""
+    doctor_events: EventLog = field(default_factory=EventLog)
+    """Alerts and rollbacks so far."""
 
     @property
     def is_chief(self) -> bool:
@@ -69,17 +72,17 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Number of steps done."""
+        """Number of steps already done."""
         return int(self.trainer.step.numpy())
 
     @property
     def num_steps(self) -> int:
-        """Number of steps at which training ends."""
+        """Number of steps after which training ends."""
         steps_per_epoch = self.trainer.batch_sampler.steps_per_epoch
         return self.schedule.num_steps or self.schedule.num_epochs * steps_per_epoch
 
     def checkpoints(self, **more: object) -> Checkpoints:
-        """The checkpoints of the trainer's state, and of `more` that training resumes from."""
+        """Makes the checkpoints of the run: the trainer's state and, by name, what `more` holds."""
         strategy.check_model_dir(self.trainer.strategy.cluster_resolver, self.model_dir)
         items = self.trainer.checkpoint_items | more
         keep = self.schedule.keep_checkpoints
@@ -89,7 +92,7 @@ class Run:
         """Restores the newest checkpoint, for inference.
 
         Raises:
-          TrainerError: if there is none.
+          TrainerError: if there is none, or none that can be read.
         """
         if not self.checkpoints().restore():
             raise TrainerError(
@@ -98,12 +101,12 @@ class Run:
             )
 
     def healthy_checkpoint(self) -> Checkpoints:
-        """The checkpoint that a rollback returns to."""
+        """Makes the checkpoint that a rollback restores; without the event log, which it keeps."""
         items = self.trainer.checkpoint_items | {"doctor": self.doctor_state}
         return Checkpoints(items, self.model_dir, keep=1, chief=self.is_chief, name="healthy")
 
     def facts(self) -> compatibility.Facts:
-        """What must not change when the run is resumed."""
+        """Describes what must not change when the run is resumed."""
         config = self.trainer.config
         return compatibility.describe(
             self.spec,

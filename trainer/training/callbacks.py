@@ -1,14 +1,10 @@
-"""What happens between calls of train: progress, scalars, samples, a profile; and stopping."""
+"""What happens between calls of train: evaluation, curves, samples, progress, a profile."""
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -16,135 +12,79 @@ import tqdm
 from absl import logging
 
 from trainer.data.batches import denormalise
+from trainer.evaluation.card import Card
 from trainer.reporting import tensorboard
 from trainer.reporting.images import image_grid, write_png
+from trainer.runs.evaluate import compute_evaluation, write_evaluation
+from trainer.runs.run import Run
+from trainer.training.timing import Throughput
 
 Metrics = Mapping[str, float]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
-class Pace:
-    """Images per second over the last call, and time to go; leaves out the first, which traces.
+class Evaluation:
+    """Evaluates a run; every process must call it.
 
-    A run that goes back to an earlier step begins anew, and traces anew.
+    Args:
+      run: The run.
+      writer: Writes the results to model_dir; None on all processes but the chief.
     """
 
-    def __init__(
-        self, batch_size: int, last_step: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.images_per_second: float | None = None
-        self.seconds_to_go: float | None = None
-        self._batch_size = batch_size
-        self._last_step = last_step
-        self._clock = clock
-        self._first: tuple[int, float] | None = None
-        self._previous: tuple[int, float] | None = None
+    def __init__(self, run: Run, writer: tensorboard.EventWriter | None) -> None:
+        self._run = run
+        self._writer = writer
 
-    def __call__(self, step: int, metrics: Metrics) -> None:
-        now = (step, self._clock())
-        if self._first is None or self._previous is None or step <= self._previous[0]:
-            self._first = now
-            self.images_per_second = self.seconds_to_go = None
-        else:
-            self.images_per_second = self._batch_size * _rate(self._previous, now)
-            self.seconds_to_go = (self._last_step - step) / _rate(self._first, now)
-        self._previous = now
+    def on_schedule(self, step: int, metrics: Metrics) -> None:
+        """Evaluates, and hands the doctor the counts of classes."""
+        card = self._evaluate()
+        self._run.doctor_state.class_counts = (card.class_counts, card.class_counts_real)
 
+    def at_end(self, step: int, metrics: Metrics) -> None:
+        """Evaluates where training ends off schedule; the doctor's state depends on none of it."""
+        every = self._run.schedule.evaluate_every
+        if every and step % every:
+            self._evaluate()
 
-def _rate(before: tuple[int, float], after: tuple[int, float]) -> float:
-    return (after[0] - before[0]) / max(after[1] - before[1], 1e-9)
-
-
-class Stopwatch:
-    """Where a run's time goes: the share of each function that it was told to time."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds: dict[str, float] = collections.defaultdict(float)
-        self._clock = clock
-        self._start = clock()
-
-    def timed(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
-        """`function`, whose time is added to that of `name`."""
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            start = self._clock()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.seconds[name] += self._clock() - start
-
-        return call
-
-    def __str__(self) -> str:
-        total = max(self._clock() - self._start, 1e-9)
-        parts = sorted(self.seconds.items(), key=lambda part: -part[1])
-        parts.append(("the rest", total - sum(self.seconds.values())))
-        return ", ".join(f"{name} {100 * seconds / total:.1f} %" for name, seconds in parts)
-
-
-class Progress:
-    """A progress bar on a terminal; elsewhere a log line at most every `seconds`, and the last."""
-
-    def __init__(
-        self,
-        pace: Pace,
-        step: int,
-        last_step: int,
-        seconds: float = 10.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._pace = pace
-        self._last_step = last_step
-        self._seconds = seconds
-        self._clock = clock
-        self._next_line = clock()
-        self._bar = None
-        if sys.stderr.isatty():
-            self._bar = tqdm.tqdm(initial=step, total=last_step, unit="step", dynamic_ncols=True)
-
-    def __call__(self, step: int, metrics: Metrics) -> None:
-        losses = {
-            "loss_d": f"{metrics['loss/discriminator']:.3f}",
-            "loss_g": f"{metrics['loss/generator']:.3f}",
-        }
-        if speed := self._pace.images_per_second:
-            losses["images/s"] = f"{speed:.0f}"
-        if self._bar is not None:
-            self._bar.set_postfix(losses, refresh=False)
-            self._bar.update(step - self._bar.n)
-        elif self._clock() >= self._next_line or step >= self._last_step:
-            self._next_line = self._clock() + self._seconds
-            shown = ", ".join(f"{name} {value}" for name, value in losses.items())
-            togo = self._pace.seconds_to_go
-            eta = f", ETA {tqdm.tqdm.format_interval(togo)}" if togo else ""
-            logging.info("step %d/%d: %s%s", step, self._last_step, shown, eta)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def _evaluate(self) -> Card:
+        evaluation, samples = compute_evaluation(self._run)
+        if self._writer:
+            write_evaluation(self._run, self._writer, evaluation, samples)
+        return evaluation.card
 
 
 class Scalars:
-    """Writes the metrics, and the pace, to TensorBoard."""
+    """Writes the metrics, and images per second, to TensorBoard.
 
-    def __init__(self, writer: tensorboard.EventWriter, pace: Pace) -> None:
+    Args:
+      writer: None to write nothing.
+      throughput: Called before this callback.
+    """
+
+    def __init__(self, writer: tensorboard.EventWriter | None, throughput: Throughput) -> None:
         self._writer = writer
-        self._pace = pace
+        self._throughput = throughput
 
     def __call__(self, step: int, metrics: Metrics) -> None:
+        if self._writer is None:
+            return
         values = dict(metrics)
-        if self._pace.images_per_second is not None:
-            values["speed/images_per_second"] = self._pace.images_per_second
+        if self._throughput.images_per_second is not None:
+            values["speed/images_per_second"] = self._throughput.images_per_second
         self._writer.scalars(step, values)
 
 
 class Samples:
-    """Writes a grid of samples from fixed latents to TensorBoard and to a PNG file."""
+    """Writes a grid of samples to TensorBoard and to a PNG file.
+
+    Args:
+      writer: None to draw the samples, in which every process takes part, but write nothing.
+      directory: Of the PNG files, step_NNNNNNN.png.
+      sample: Returns images [N, H, W, C] in [-1, 1].
+    """
 
     def __init__(
         self,
-        writer: tensorboard.EventWriter,
+        writer: tensorboard.EventWriter | None,
         directory: str,
         sample: Callable[[], np.ndarray],
     ) -> None:
@@ -153,71 +93,105 @@ class Samples:
         self._sample = sample
 
     def __call__(self, step: int, metrics: Metrics) -> None:
-        grid = image_grid(denormalise(self._sample()))
-        self._writer.image(step, "samples", grid)
-        write_png(f"{self._directory}/step_{step:07d}.png", grid)
+        samples = self._sample()
+        if self._writer:
+            grid = image_grid(denormalise(samples))
+            self._writer.image(step, "samples", grid)
+            write_png(f"{self._directory}/step_{step:07d}.png", grid)
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere log lines, and one at the last step.
+
+    Args:
+      throughput: Called before this callback.
+      step: Number of steps already done.
+      last_step: Number of steps after which training ends.
+      shown: Whether to show anything.
+      seconds: Shortest time between two log lines.
+      clock: Returns seconds.
+    """
+
+    def __init__(
+        self,
+        throughput: Throughput,
+        step: int,
+        last_step: int,
+        *,
+        shown: bool = True,
+        seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._throughput = throughput
+        self._last_step = last_step
+        self._shown = shown
+        self._seconds = seconds
+        self._clock = clock
+        self._next_line = clock()
+        self._bar = None
+        if shown and sys.stderr.isatty():
+            self._bar = tqdm.tqdm(initial=step, total=last_step, unit="step", dynamic_ncols=True)
+
+    def __call__(self, step: int, metrics: Metrics) -> None:
+        if not self._shown:
+            return
+        values = {
+            "loss_d": f"{metrics['loss/discriminator']:.3f}",
+            "loss_g": f"{metrics['loss/generator']:.3f}",
+        }
+        if speed := self._throughput.images_per_second:
+            values["images/s"] = f"{speed:.0f}"
+        if self._bar is not None:
+            self._bar.set_postfix(values, refresh=False)
+            self._bar.update(step - self._bar.n)
+        elif self._clock() >= self._next_line or step >= self._last_step:
+            self._next_line = self._clock() + self._seconds
+            text = ", ".join(f"{name} {value}" for name, value in values.items())
+            left = self._throughput.seconds_left
+            eta = f", ETA {tqdm.tqdm.format_interval(left)}" if left else ""
+            logging.info("step %d/%d: %s%s", step, self._last_step, text, eta)
+
+    def close(self) -> None:
+        """Ends the progress bar."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Profile:
-    """Traces some steps for TensorBoard's Profile tab.
+    """Traces steps for TensorBoard's Profile tab.
 
-    They follow a call of a single step, which traces the functions and compiles.
+    A first call of a single step is left out, since it traces the functions and compiles.
 
     Args:
-      model_dir: Where the trace will be, as TensorBoard wants it: in plugins/profile/TIME.
-      step: Steps done so far.
-      steps: How many to trace; a run that ends sooner ends its trace.
+      model_dir: Its plugins/profile/TIME receives the trace.
+      step: Number of steps already done.
+      num_steps: Number of steps to trace, 0 or more; a run that ends earlier ends its trace.
+      traced: Whether this process traces. Its calls of train are cut in any case, since they must
+        be of the same steps on all processes.
     """
 
-    def __init__(self, model_dir: str, step: int, steps: int) -> None:
-        self.due = (step + 1, step + 1 + steps)
-        """The steps at which it must be called."""
+    def __init__(self, model_dir: str, step: int, num_steps: int, *, traced: bool = True) -> None:
+        self.on_steps = [step + 1, step + 1 + num_steps] if num_steps else []
+        """The steps after which it must be called: the start and the end of the trace."""
         self._model_dir = model_dir
+        self._traced = traced
         self._tracing = False
 
     def __call__(self, step: int, metrics: Metrics) -> None:
         if self._tracing:
             self.close()
-        elif step == self.due[0]:
+        elif self._traced and step == self.on_steps[0]:
             tf.profiler.experimental.start(self._model_dir)
             self._tracing = True
 
     def close(self) -> None:
-        """Writes what was traced, if anything was."""
+        """Ends the trace, if one has begun, and writes it."""
         if self._tracing:
             self._tracing = False
             tf.profiler.experimental.stop()
             logging.info(
-                "profile: %s/plugins/profile; to look at it, pip install xprof, then the Profile "
+                "profile: %s/plugins/profile; to view it, pip install xprof and open the Profile "
                 "tab of tensorboard --logdir=%s",
-                *(self._model_dir, self._model_dir),
+                self._model_dir,
+                self._model_dir,
             )
-
-
-class StopRequest:
-    """Ctrl-C or SIGTERM: asks the loop to save and stop; Ctrl-C again stops at once.
-
-    Python sees a signal only between calls on the devices, where two of one call count as one.
-    """
-
-    def __init__(self) -> None:
-        self.signal: signal.Signals | None = None
-
-    def __call__(self) -> bool:
-        return self.signal is not None
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Takes both signals over for its duration; main thread only."""
-        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
-        logging.info("%s: saving after the current call, then stopping", self.signal.name)

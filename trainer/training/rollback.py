@@ -1,137 +1,78 @@
-"""A run under the doctor's care: examinations between calls, reports, and rollbacks."""
+"""Rollbacks: a run returns to its last healthy state and trains on with other random numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from absl import logging
-
-from trainer import files
 from trainer.distributed import multihost
-from trainer.doctor.doctor import Alert
-from trainer.doctor.state import FILE_NAME
-from trainer.errors import DivergenceError, TrainerError
-from trainer.reporting import tensorboard
+from trainer.errors import TrainerError
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.run import Run
 
 
-class Relapse(Exception):  # noqa: N818  nothing is wrong with the program
-    """Leaves the loop for a rollback, which `Care.roll_back` makes."""
+class Rollback:
+    """Returns a run to its last healthy state, at most `run.schedule.rollbacks` times.
 
-    def __init__(self, step: int, alerts: list[Alert]) -> None:
-        super().__init__(", ".join(alert.rule.name for alert in alerts))
-        self.step = step
+    The healthy state is that of the last check that violated no rule, or of the start of training;
+    it is kept in `model_dir/healthy`. It is only saved at steps that the config determines, never
+    where a signal stopped the run, which keeps a run with rollbacks reproducible.
 
-
-class Care:
-    """Examines a run when it is due, and rolls it back to health while it has rollbacks left.
-
-    The state at the last healthy examination, or else at the start, is in `model_dir/healthy`. It
-    is saved at steps that the config fixes, which signals and kills do not move: that keeps a run
-    with rollbacks reproducible.
+    After n rollbacks the run draws from random stream n, so the event log determines the stream.
 
     Args:
-      run: Restored.
-      checkpoints: Of the run.
-      writer: The chief's, for TensorBoard; None on other processes.
+      run: The run, with its newest checkpoint restored.
+      checkpoints: The checkpoints of the run.
     """
 
-    def __init__(
-        self, run: Run, checkpoints: Checkpoints, writer: tensorboard.EventWriter | None
-    ) -> None:
+    def __init__(self, run: Run, checkpoints: Checkpoints) -> None:
         self._run = run
-        self._chart = run.doctor_state
         self._checkpoints = checkpoints
-        self._writer = writer
         self._healthy = run.healthy_checkpoint() if run.schedule.rollbacks else None
-        run.trainer.reseed(run.doctor_state.stream)
+        run.trainer.reseed(run.doctor_events.num_rollbacks)
         if self._healthy:
-            # They agree before any of them saves: what one has written the next would find.
-            missing = multihost.any_process(run.trainer.strategy)(self._healthy.latest is None)
-            if missing:
-                self._chart.healthy = run.step
+            # All processes agree first: otherwise one could find what another has just saved.
+            missing = self._healthy.latest is None
+            if multihost.any_process(run.trainer.strategy)(missing):
+                run.doctor_state.healthy_step = run.step
                 self._healthy.save()
-        if self._chart.journal:
-            self._write_journal()
 
-    def examine(self, step: int, metrics: Mapping[str, float]) -> None:
-        """An action of the loop; all but multiples of the doctor's period pass.
+    @property
+    def is_left(self) -> bool:
+        """Whether the run may be rolled back once more."""
+        return self._run.doctor_events.num_rollbacks < self._run.schedule.rollbacks
 
-        Raises:
-          Relapse: if there is an alert and a rollback left.
-        """
-        doctor = self._run.doctor
-        if doctor is None or step % doctor.every:
-            return
-        examination = doctor.examine(self._chart, step)
-        if self._writer:
-            signs = examination.signs.items()
-            self._writer.scalars(step, {f"doctor/{name}": value for name, value in signs})
-            for alert in examination.alerts:
-                logging.warning("doctor: %s", alert)
-                self._writer.text(step, f"doctor/{alert.rule.name}/alert", str(alert))
-        if examination.alerts:
-            self._write_journal()
-            if self._can_roll_back():
-                raise Relapse(step, examination.alerts)
-        if self._healthy and examination.healthy:
+    def save_healthy(self) -> None:
+        """Saves the current state as healthy, if the run allows rollbacks."""
+        if self._healthy:
             self._healthy.save()
 
-    def roll_back(self, failure: Relapse | DivergenceError) -> None:
-        """Goes back to the last healthy state, on a noise stream that was not used before.
+    def go_back(self, step: int, reason: str) -> int:
+        """Restores the healthy state, changes the stream, and saves that as the newest checkpoint.
 
-        The checkpoints of later steps are removed first. A process that is killed before the state
-        is saved again comes to the same decision again; one that is killed later resumes on the new
-        stream.
+        Checkpoints of later steps are removed first. A process that is killed before the new one is
+        complete will decide the same again; one that is killed later resumes on the new stream.
+
+        Args:
+          step: The step that the run returns from.
+          reason: Why, for the event log.
+
+        Returns:
+          The step that training continues from.
 
         Raises:
-          DivergenceError: `failure`, where no rollback is left.
-          TrainerError: if someone removed the healthy state.
+          TrainerError: if the healthy state was removed.
         """
-        chart = self._chart
-        if isinstance(failure, DivergenceError):
-            entry = {"step": failure.step, "alert": "not_finite", "measured": failure.measured}
-            chart.journal.append(entry)
-            self._write_journal()
-            if self._writer:
-                self._writer.text(failure.step, "doctor/not_finite/alert", str(failure))
-            if not self._can_roll_back():
-                raise failure
-        assert self._healthy
-        journal, stream = chart.journal, chart.stream + 1
-        if not self._healthy.restore(at_most=chart.healthy):
+        run, healthy = self._run, self._healthy
+        healthy_step = run.doctor_state.healthy_step
+        assert healthy
+        if not healthy.restore(at_most=healthy_step):
             raise TrainerError(
-                f"{failure}; {self._healthy.directory} holds no state of step {chart.healthy} or "
-                "before to go back to: set train.rollbacks=0 to go on without"
+                f"{reason}; {healthy.directory} holds no state of step {healthy_step} or before to "
+                "go back to: set train.rollbacks=0 to train on without rollbacks"
             )
-        step = self._run.step
-        back = {"to": step, "stream": stream, "because": str(failure)}
-        chart.stream = stream
-        chart.journal = [*journal, {"step": failure.step, "rollback": back}]
-        self._run.trainer.reseed(stream)
-        if self._writer:
-            self._checkpoints.remove_after(step)
+        stream = run.doctor_events.num_rollbacks + 1
+        rollback = {"to": run.step, "stream": stream, "because": reason}
+        run.doctor_events.entries.append({"step": step, "rollback": rollback})
+        run.trainer.reseed(stream)
+        if run.is_chief:
+            self._checkpoints.remove_after(run.step)
         self._checkpoints.save(again=True)
-        self._write_journal()
-        if self._writer:
-            told = (
-                f"{failure}; back from step {failure.step} to step {step}, on noise stream "
-                f"{stream}: rollback {chart.rollbacks} of {self._run.schedule.rollbacks}"
-            )
-            logging.warning("doctor: %s", told)
-            self._writer.text(failure.step, "doctor/rollback", told)
-
-    def report(self) -> None:
-        """The end of training: one line on what was found."""
-        if self._writer and self._run.doctor:
-            found = self._chart.journal
-            where = f". Journal: {self._run.model_dir}/{FILE_NAME}" if found else ""
-            print(f"Doctor: {self._chart.summary()}{where}")
-
-    def _can_roll_back(self) -> bool:
-        return self._healthy is not None and self._chart.rollbacks < self._run.schedule.rollbacks
-
-    def _write_journal(self) -> None:
-        if self._writer:
-            files.write_file(f"{self._run.model_dir}/{FILE_NAME}", self._chart.journal_lines())
+        return run.step
