@@ -36,7 +36,7 @@ def test_a_run_leaves_what_it_says(trained):
     assert out.splitlines()[-2:] == [
         f"Trained to step 6. Samples: {model_dir}/samples, checkpoints: {model_dir}/checkpoints, "
         f"curves: tensorboard --logdir={model_dir}",
-        "Doctor: no examination was due",
+        "Doctor: no check was due",
     ]
     assert sorted(p.name for p in (model_dir / "samples").iterdir()) == [
         "real.png",
@@ -117,7 +117,7 @@ def test_evaluations_while_training(tmp_path, data_dir):
     assert card == Card.load(str(tmp_path)), out
 
 
-def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, data_dir):
+def test_the_doctor_reports_in_log_tensorboard_event_log_and_summary(tmp_path, data_dir):
     """A generator that learns nothing, whose grey images are all of one class."""
     out, log = inprocess.run(
         *(*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"),
@@ -132,11 +132,11 @@ def test_the_doctor_reports_in_log_tensorboard_journal_and_summary(tmp_path, dat
         line,
     )
     assert re.search(r"time: .*doctor \d", log)
-    (entry,) = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
+    (entry,) = map(json.loads, (tmp_path / "doctor_events.jsonl").read_text().splitlines())
     assert (entry["step"], entry["alert"], entry["limit"]) == (6, "class_entropy", 0.7)
     assert entry["try"] == ["hacks/minibatch_deviation.gin", "hacks/auxiliary_classifier.gin"]
     assert out.splitlines()[-1] == (
-        f"Doctor: class_entropy at step 6. Journal: {tmp_path}/journal.jsonl"
+        f"Doctor: class_entropy at step 6. Events: {tmp_path}/doctor_events.jsonl"
     )
     curves = tensorboard.read_scalars(str(tmp_path))
     assert curves["doctor/class_entropy"] == (

@@ -140,7 +140,7 @@ def rolled_back(tmp_path_factory):
     """The same run under a doctor that nothing satisfies: back twice from step 40 to the first."""
     model_dir = tmp_path_factory.mktemp("rolled_back")
     _, log = run(*RUN, *STRICT, f"--model_dir={model_dir}")
-    assert "back from step 40 to step 0, on noise stream 2: rollback 2 of 2" in log
+    assert "back from step 40 to step 0, on random stream 2: rollback 2 of 2" in log
     return model_dir
 
 
@@ -148,21 +148,21 @@ STRICT = ["--gin_param=Doctor.every=40", "--gin_param=Doctor.patience=1"]
 STRICT += ["--gin_param=collapse.least=9.0", "--gin_param=train.rollbacks=2"]
 
 
-def journal(model_dir):
-    path = model_dir / "journal.jsonl"
+def events(model_dir):
+    path = model_dir / "doctor_events.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_killed_after_a_rollback_it_ends_as_if_never_stopped(rolled_back, tmp_path):
     for rollbacks in (1, 2):
         process = start(*RUN, *STRICT, *OFTEN, f"--model_dir={tmp_path}")
-        wait_for(lambda n=rollbacks: sum("rollback" in e for e in journal(tmp_path)) >= n)
+        wait_for(lambda n=rollbacks: sum("rollback" in e for e in events(tmp_path)) >= n)
         process.kill()
         finish([process])
         assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     run(*RUN, *STRICT, *OFTEN, f"--model_dir={tmp_path}")
     assert_ended_the_same(tmp_path, rolled_back)
-    assert journal(tmp_path) == journal(rolled_back)
+    assert events(tmp_path) == events(rolled_back)
 
 
 def test_two_workers_roll_back_together(rolled_back, tmp_path):
@@ -174,7 +174,7 @@ def test_two_workers_roll_back_together(rolled_back, tmp_path):
     assert "Doctor: collapse at step 40, " in outs[0] and "octor: " not in outs[1]
     kinds = [
         [(entry["step"], entry.get("alert"), entry.get("rollback")) for entry in entries]
-        for entries in (journal(tmp_path), journal(rolled_back)[:5])
+        for entries in (events(tmp_path), events(rolled_back)[:5])
     ]
     assert kinds[0] == kinds[1] and saved_steps(tmp_path)[-1] == 44
 
@@ -361,11 +361,11 @@ def test_a_worker_lost_before_training_is_reported_too(tmp_path):
     module = tmp_path / "fragile.py"
     module.write_text(
         "import json, os\n"
-        "from trainer.models import article\n"
+        "from trainer.models import dcgan\n"
         "def generator(**arguments):\n"
         "    if json.loads(os.environ['TF_CONFIG'])['task']['index']:\n"
         "        os._exit(9)\n"
-        "    return article.generator(**arguments)\n"
+        "    return dcgan.generator(**arguments)\n"
     )
     config = tmp_path / "fragile.gin"
     config.write_text(
