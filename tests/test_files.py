@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -18,6 +16,7 @@ import pytest
 import requests
 import tensorflow as tf
 from support import gcs
+from support.disk import full_after
 from support.process import DIGITS, command, environment, error_line, run
 from support.weights import assert_same, checkpoint
 
@@ -36,17 +35,6 @@ def cloud(tmp_path_factory):
         yield server, variables
 
 
-@contextlib.contextmanager
-def largest_file(size):
-    """This process can write no file of more than `size` bytes, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_file_is_replaced(tmp_path):
     for content in ("first", b"second"):
         files.write_file(str(tmp_path / "a.txt"), content)
@@ -57,7 +45,7 @@ def test_a_file_is_replaced(tmp_path):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("first")
-    with largest_file(2**16), pytest.raises(tf.errors.OpError):
+    with full_after(2**16), pytest.raises(tf.errors.OpError):
         files.write_file(str(path), "second" * 2**16)
     assert path.read_text() == "first"
 

@@ -21,7 +21,7 @@ IMAGES = np.zeros([4, 8, 8, 1], np.uint8)
 
 def write(model_dir, writer, **changes):
     run = types.SimpleNamespace(model_dir=str(model_dir))
-    evaluate.write(run, writer, Evaluation(make_card(**changes), IMAGES), IMAGES)
+    evaluate.write_evaluation(run, writer, Evaluation(make_card(**changes), IMAGES), IMAGES)
 
 
 class NoWriter:

@@ -11,7 +11,7 @@ from support.disk import full_after
 
 from trainer.doctor.state import DoctorState
 from trainer.reporting import tensorboard
-from trainer.runs import evaluate
+from trainer.training import callbacks
 from trainer.training.callbacks import Evaluation, Profile, Progress, Samples, Scalars
 from trainer.training.timing import Throughput
 
@@ -134,13 +134,15 @@ def test_a_run_is_evaluated_on_schedule_and_at_its_end(monkeypatch, every, sched
         doctor_state=DoctorState(), schedule=types.SimpleNamespace(evaluate_every=every)
     )
 
-    def measure(run):
+    def compute(run):
         measured.append(len(measured) + 1)
         card = types.SimpleNamespace(class_counts=[measured[-1], 2], class_counts_real=[3, 4])
         return types.SimpleNamespace(card=card), None
 
-    monkeypatch.setattr(evaluate, "measure", measure)
-    monkeypatch.setattr(evaluate, "write", lambda run, writer, *_: written.append(writer))
+    monkeypatch.setattr(callbacks, "compute_evaluation", compute)
+    monkeypatch.setattr(
+        callbacks, "write_evaluation", lambda run, writer, *_: written.append(writer)
+    )
     evaluation = Evaluation(run, writer := Writer())
     for step in scheduled:
         evaluation.on_schedule(step, METRICS)
