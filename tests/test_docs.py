@@ -283,8 +283,6 @@ TROUBLE = ROOT / "docs" / "troubleshooting.md"
 # Where messages of other programs are from, as far as they are Python.
 FOREIGN = {
     "Please provide a TPU Name to connect to.": "tensorflow/python/tpu/client/client.py",
-    "Unknown command line flag": "absl/flags/_exceptions.py",
-    "value should be one of": "absl/flags/_argument_parser.py",
     "Artifact …, downloaded to …, has wrong checksum": (
         "tensorflow_datasets/core/download/download_manager.py"
     ),
