@@ -341,7 +341,8 @@ def test_a_batch_that_replicas_cannot_share(tmp_path):
 
 
 def test_without_tensorflow_it_names_the_flavours():
-    code = "import sys, runpy; sys.modules['tensorflow'] = None; sys.argv = ['main']; "
+    code = "import sys, runpy; sys.modules['tensorflow'] = None; "
+    code += "sys.argv = ['main', '--gin_file=digits.gin']; "
     code += "runpy.run_module('trainer.main', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1

@@ -94,8 +94,8 @@ def import_tensorflow() -> None:
     """
     try:
         with _without_chatter():
+            import tensorflow  # noqa: F401, I001  without it, Keras fails less clearly
             import keras  # noqa: F401
-            import tensorflow  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "keras"):
             raise
