@@ -130,8 +130,3 @@ def test_other_processes_write_elsewhere(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
     save_at(tmp_path, [1])
     assert restored(tmp_path) == 1
-
-
-def test_keep_must_be_positive(tmp_path):
-    with pytest.raises(TrainerError, match="keep_checkpoints=0 must be at least 1"):
-        Checkpoints(items(), str(tmp_path), keep=0)

@@ -81,7 +81,7 @@ def finish(processes, seconds=120):
 
 @pytest.fixture(scope="module")
 def never_stopped(tmp_path_factory):
-    """The same run, in other calls and checkpoints, that nothing interrupts."""
+    """The same run without interruptions, with other calls and checkpoints."""
     model_dir = tmp_path_factory.mktemp("never_stopped")
     run(*RUN, f"--model_dir={model_dir}")
     return model_dir
@@ -116,7 +116,7 @@ def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
 
 
 def test_workers_killed_and_started_again_end_as_if_never_stopped(tmp_path):
-    """The launcher starts all again when one dies, and the two runs agree to the last bit."""
+    """The launcher restarts all workers when one dies; the two runs agree to the last bit."""
     expected, _ = launch(*RUN, f"--model_dir={tmp_path / 'a'}")
     assert expected == 0
     launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path / 'b'}")
@@ -137,7 +137,7 @@ def test_workers_killed_and_started_again_end_as_if_never_stopped(tmp_path):
 
 @pytest.fixture(scope="module")
 def rolled_back(tmp_path_factory):
-    """The same run under a doctor that nothing satisfies: back twice from step 40 to the first."""
+    """The same run with a rule that is always violated: it goes back twice, from step 40 to 0."""
     model_dir = tmp_path_factory.mktemp("rolled_back")
     _, log = run(*RUN, *STRICT, f"--model_dir={model_dir}")
     assert "back from step 40 to step 0, on random stream 2: rollback 2 of 2" in log
@@ -253,7 +253,7 @@ def test_restarts_are_bounded_and_cores_are_shared_out(tmp_path):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
-    """As a cloud preempts a machine, which Compute Engine announces 30 s ahead.
+    """As when a cloud preempts a machine, which Compute Engine announces 30 s before.
 
     All save the same step and exit with 143. Both processes share their cores with other tests.
     """
@@ -269,7 +269,7 @@ def test_sigterm_to_one_worker_stops_all_at_one_step(tmp_path, victim):
 
 
 def test_the_tasks_of_a_slurm_step_are_workers(tmp_path):
-    """Slurm itself is not here; the variables that it gives to two tasks on one node are."""
+    """Without Slurm itself: with the variables that it sets for two tasks on one node."""
     step = {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_NUM_TASKS": "2"}
     step |= {"SLURM_STEP_TASKS_PER_NODE": "2"}
     port = f"--gin_param=slurm.port_base={free_ports(1)[0]}"
@@ -357,7 +357,7 @@ def test_a_lost_worker_is_reported_by_the_others(tmp_path):
 
 
 def test_a_worker_lost_before_training_is_reported_too(tmp_path):
-    """Its launcher starts all again on this code, where another would read as a refusal."""
+    """By exit code LOST_PEER the launcher knows that a restart may help."""
     module = tmp_path / "fragile.py"
     module.write_text(
         "import json, os\n"

@@ -1,1 +1,1 @@
-"""Checks a run's health while it trains."""
+"""Health checks of a run while it trains: signals, the rules over them, and their state."""

@@ -41,7 +41,7 @@ class Rule:
 def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
     """The discriminator is always right, which leaves the generator no gradient to learn from.
 
-    It takes both a low loss and high accuracies.
+    The rule is violated by a low loss together with high accuracies.
 
     Args:
       loss: Alert when the absolute loss of the discriminator is below this.
@@ -78,9 +78,9 @@ def gradient_explodes(*, limit: float = 1000.0) -> Rule:
 
 
 def collapse(*, share: float = 0.3, least: float = 0.1) -> Rule:
-    """Mode collapse: the samples become alike, and the generator's loss falls by it.
+    """Mode collapse: the samples become alike, while the generator's loss falls.
 
-    Diversity is relative to that of real images, and counts as at most 1.
+    Diversity is relative to that of real images. Values above 1 count as 1.
 
     Args:
       share: Alert when diversity is below this fraction of its highest value so far, while the
@@ -107,7 +107,7 @@ def collapse(*, share: float = 0.3, least: float = 0.1) -> Rule:
 
 
 def class_entropy(*, share: float = 0.7) -> Rule:
-    """Some classes are hardly generated; without scheduled evaluations this is not measured.
+    """Some classes are hardly generated, as measured in the run's scheduled evaluations.
 
     Args:
       share: Alert when the entropy of the samples' classes is below this fraction of that of the
@@ -166,7 +166,7 @@ def saturated(*, share: float = 0.1) -> Rule:
 def memorising(*, limit: float = 0.6, errors: float = 3.0) -> Rule:
     """The discriminator memorises the training images, as r_v of Karras et al. (2020) shows.
 
-    It takes both a high r_v and a significant one: r_v is estimated from few images.
+    The rule is violated by an r_v that is high and also significant, since few images are checked.
 
     Args:
       limit: Alert when r_v is above this. It is 0 without overfitting, and 1 when all training

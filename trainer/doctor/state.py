@@ -1,4 +1,4 @@
-"""What the doctor keeps of a run, within its checkpoints: its state, and the log of its events."""
+"""What a run's checkpoints hold for the doctor: its state, and the log of its events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENTS_FILE_NAME = "doctor_events.jsonl"
 
 
 class RuleState(TypedDict):
-    """What is kept of one rule between checks."""
+    """State of one rule between checks."""
 
     violations: int
     """Consecutive checks that violated the rule."""
@@ -22,7 +22,7 @@ class RuleState(TypedDict):
 
 
 class DoctorState(tf.train.experimental.PythonState):
-    """What a check needs to know from earlier ones; a rollback restores it with the weights.
+    """What a check needs from earlier checks; a rollback restores it with the weights.
 
     It is saved as JSON, which keeps every bit of a float. A run may be resumed with other rules.
     """
@@ -30,7 +30,7 @@ class DoctorState(tf.train.experimental.PythonState):
     def __init__(self) -> None:
         super().__init__()
         self.healthy_step = 0
-        """Step of the last check that violated no rule."""
+        """Step of the last check that violated no rule, or of the start of training."""
         self.num_checks = 0
         self.class_counts: tuple[list[int], list[int]] | None = None
         """Samples and real images of each class in the last scheduled evaluation."""
@@ -47,9 +47,9 @@ class DoctorState(tf.train.experimental.PythonState):
 
 
 class EventLog(tf.train.experimental.PythonState):
-    """A run's alerts and rollbacks, in order, with those of steps that a rollback abandoned.
+    """A run's alerts and rollbacks in order, including those of steps that a rollback abandoned.
 
-    It is saved in the run's checkpoints, but not in the healthy state that a rollback restores: a
+    The run's checkpoints hold it, but the healthy state that a rollback restores does not: so a
     rollback erases no event.
     """
 
@@ -66,7 +66,7 @@ class EventLog(tf.train.experimental.PythonState):
 
     @property
     def num_rollbacks(self) -> int:
-        """Rollbacks so far."""
+        """Number of rollbacks so far."""
         return sum("rollback" in entry for entry in self.entries)
 
     def write(self, model_dir: str) -> None:
@@ -75,7 +75,7 @@ class EventLog(tf.train.experimental.PythonState):
         files.write_file(f"{model_dir}/{EVENTS_FILE_NAME}", "".join(lines))
 
     def summary(self, num_checks: int) -> str:
-        """Returns one line about the alerts and rollbacks of a run that was checked so often."""
+        """Returns one line that lists the alerts of a run with so many checks, and its rollbacks."""
         alerts = [f"{e['alert']} at step {e['step']}" for e in self.entries if "alert" in e]
         if alerts:
             rollbacks = f"; {_count(self.num_rollbacks, 'rollback')}" if self.num_rollbacks else ""

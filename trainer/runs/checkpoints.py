@@ -27,9 +27,6 @@ class Checkpoints:
       chief: Whether this process writes to model_dir. Under multi-worker strategies every
         process must take part in saving; the others write to a temporary directory.
       name: Name of the checkpoints' directory in model_dir.
-
-    Raises:
-      TrainerError: if `keep` is too small.
     """
 
     def __init__(
@@ -41,8 +38,6 @@ class Checkpoints:
         chief: bool = True,
         name: str = "checkpoints",
     ) -> None:
-        if keep < 1:
-            raise TrainerError(f"train.keep_checkpoints={keep} must be at least 1")
         self.directory = f"{model_dir}/{name}"
         self._step = items["step"]
         self._checkpoint = tf.train.Checkpoint(**items)

@@ -1,1 +1,1 @@
-"""Training a run from where it was left to its last step."""
+"""Training a run, from its newest checkpoint to its last step."""

@@ -16,9 +16,10 @@ from trainer.training.rollback import Rollback
 
 
 class HealthChecks:
-    """Lets the doctor check the run, and rolls it back after an alert or a number not finite.
+    """Lets the doctor check a run, and rolls it back after an alert or after divergence.
 
-    Alerts and rollbacks go to the event log, its file, the log on the terminal and TensorBoard.
+    Alerts and rollbacks are recorded in the run's event log and its file, and shown in the log and
+    in TensorBoard.
 
     Args:
       run: The run, with its newest checkpoint restored.
@@ -36,7 +37,7 @@ class HealthChecks:
             self._write_events()  # a checkpoint lacks events that came after it
 
     def check(self, step: int, metrics: Mapping[str, float]) -> int | None:
-        """Checks the run; a callback of the loop, which every process must call.
+        """Checks the run and reports alerts; every process must call it.
 
         Returns:
           The step that training continues from after a rollback; None without a rollback.
@@ -70,7 +71,7 @@ class HealthChecks:
         self._go_back(error.step, str(error))
 
     def report(self) -> None:
-        """Prints one line about the whole run."""
+        """Prints one line that sums up the health of the whole run."""
         if self._writer and self._run.doctor:
             events = self._run.doctor_events
             where = f". Events: {self._run.model_dir}/{EVENTS_FILE_NAME}" if events.entries else ""
