@@ -36,7 +36,10 @@ setup(
     package_data={
         "trainer.configs": ["*.gin", "*/*.gin"],
         "trainer.evaluation.features": ["weights/*.npz"],
-        "trainer.reporting.templates": ["*.css", "*.html", "*.js", "*.md"],
+        "trainer.reporting": ["templates/*"],
+        "trainer.tools.compare": ["*.html"],
+        "trainer.tools.explorer": ["*.css", "*.html", "*.js"],
+        "trainer.tools.launch": ["*.sh"],
         "trainer.tools.compare": ["*.html"],
         "trainer.tools.explorer": ["*.css", "*.html", "*.js"],
         "trainer.tools.launch": ["*.sh"],

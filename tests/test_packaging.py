@@ -48,17 +48,16 @@ def test_a_bare_config_name_is_found(installed, tmp_path):
     assert "model_dir      runs/digits-upsampling" in done.stdout
 
 
-def test_every_config_is_inside(installed):
-    shipped = {p.relative_to(ROOT / "configs") for p in (ROOT / "configs").rglob("*.gin")}
-    inside = installed / "trainer" / "configs"
-    assert {p.relative_to(inside) for p in inside.rglob("*.gin")} == shipped
+def test_every_file_is_inside(installed):
+    """Modules, configs, weights, and the pages' templates."""
+    assert {*files(ROOT / "configs")} == {*files(installed / "trainer" / "configs")} != set()
+    inside = {name for name in files(installed / "trainer") if not name.startswith("configs/")}
+    assert inside == {*files(ROOT / "trainer")}
 
 
-def test_weights_and_pages_are_inside(installed):
-    pages = [("pages", f"*.{kind}") for kind in ("html", "css", "js")]
-    for folder, pattern in (("features/weights", "*.npz"), *pages):
-        names = {p.name for p in (ROOT / "trainer" / folder).glob(pattern)}
-        assert names and names == {p.name for p in (installed / "trainer" / folder).glob(pattern)}
+def files(folder):
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return [path.as_posix() for path in found if "__pycache__" not in path.parts]
 
 
 def tensorflow_and_its_needs():
