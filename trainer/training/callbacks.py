@@ -101,7 +101,7 @@ class Samples:
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere log lines, and one at the last step.
+    """A progress bar on a terminal or in a notebook; elsewhere log lines, and one at the last step.
 
     Args:
       throughput: Called before this callback.
@@ -129,7 +129,7 @@ class Progress:
         self._clock = clock
         self._next_line = clock()
         self._bar = None
-        if shown and sys.stderr.isatty():
+        if shown and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             self._bar = tqdm.tqdm(initial=step, total=last_step, unit="step", dynamic_ncols=True)
 
     def __call__(self, step: int, metrics: Metrics) -> None:
