@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
+import importlib
 import itertools
 import json
 import re
@@ -16,7 +19,7 @@ from support.mnist import write_mnist
 from support.process import SMALL, environment
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 TUTORIALS = [TUTORIAL, TUTORIAL.with_suffix(".es.md")]
 EXECUTED = [TUTORIAL, ROOT / "README.md", ROOT / "docs" / "python.md"]
@@ -241,28 +244,46 @@ def spans(text):
     return re.findall(r"`([^`\n]+)`", text)
 
 
-@pytest.mark.parametrize("page", [TUTORIAL, TUTORIAL.with_suffix(".es.md")], ids=["en", "es"])
-def test_names_of_files_settings_and_overlays_exist(page):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_names_of_files_overlays_and_functions_exist(page):
     for span in spans(prose(page)):
-        if re.fullmatch(r"(trainer|configs|scripts)/[\w/.]*", span):
+        if page.stem == "CHANGELOG":  # it names what was renamed
+            continue
+        if re.fullmatch(r"(trainer|configs|scripts|tests)/[a-z_\d/.]*", span):
             assert (ROOT / span).exists(), span
-        elif re.fullmatch(r"[\w/]+\.gin", span):
+        elif re.fullmatch(r"(\w+/)?[a-z_\d]+\.gin", span) and not span.startswith(
+            ("my_", "config.")
+        ):
             assert (ROOT / "configs" / span).exists(), span
+        elif re.fullmatch(r"trainer(\.\w+)+", span) and span != "trainer.main":
+            assert resolves(span), span
 
 
-def test_the_architecture_names_every_room_and_nothing_else():
+def resolves(name):
+    """Whether a dotted name is a module of the package, or something that a module holds."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError, AttributeError):
+            functools.reduce(
+                getattr, parts[count:], importlib.import_module(".".join(parts[:count]))
+            )
+            return True
+    return False
+
+
+def test_the_architecture_names_every_module_and_package():
     page = ROOT / "docs" / "architecture.md"
     text = page.read_text()
     named = set(re.findall(r"trainer/[\w/]*\w(?:\.\w+)?", text))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     listing = next(block for _, block in FENCE.findall(text) if block.startswith("trainer/"))
-    rooms = re.findall(r"^  ([\w.]+(?:/|\.py))", listing, re.MULTILINE)
+    listed = re.findall(r"^  ([\w.]+(?:/|\.py))", listing, re.MULTILINE)
     there = [
         f"{path.name}/" if path.is_dir() else path.name
         for path in (ROOT / "trainer").iterdir()
         if path.name not in ("__init__.py", "__pycache__", "configs")
     ]
-    assert sorted(rooms) == sorted(there)
+    assert sorted(listed) == sorted(there)
 
 
 def wording(node):
