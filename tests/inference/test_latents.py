@@ -8,13 +8,13 @@ from trainer.inference.latents import principal_directions, slerp, truncate
 
 def test_slerp_goes_along_the_circle():
     first, last = np.array([2.0, 0.0]), np.array([0.0, 2.0])
-    places = np.array([0.0, 1 / 3, 0.5, 1.0])
-    path = slerp(first, last, places)
-    angles = places * np.pi / 2
+    fractions = np.array([0.0, 1 / 3, 0.5, 1.0])
+    path = slerp(first, last, fractions)
+    angles = fractions * np.pi / 2
     np.testing.assert_allclose(path, 2 * np.stack([np.cos(angles), np.sin(angles)], 1), atol=1e-12)
 
 
-def test_slerp_of_what_points_the_same_way_is_a_straight_line():
+def test_slerp_between_parallel_latents_is_a_straight_line():
     first = np.array([[1.0, 1.0], [3.0, 0.0]])
     np.testing.assert_allclose(slerp(first, 3 * first, np.array([0.5, 0.25])), first * [[2], [1.5]])
 
@@ -39,7 +39,7 @@ def test_truncated_latents_are_truncated_normal():
 
 
 def test_principal_directions_are_those_of_the_mean_jacobian():
-    """Of a function with a linear part that is known, and another that Stein's lemma ignores."""
+    """For a function with a known linear part, and an even part whose mean Jacobian is 0."""
     random = np.random.default_rng(0)
     latents = random.normal(size=(20_000, 6)).astype(np.float32)
     known = np.linalg.qr(random.normal(size=(6, 6)))[0][:3]

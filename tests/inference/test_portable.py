@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from support.process import environment
 
-from trainer.inference.portable import plain
+from trainer.inference.portable import portable_copy
 from trainer.models import chatgpt, conditional, dcgan, layers, residual
 
 LABELLED = {"num_classes": 10}
 GENERATORS = {
-    "article": dcgan.generator,
+    "dcgan": dcgan.generator,
     "norm first": dcgan.norm_first_generator,
     "upsampling": dcgan.upsampling_generator,
     "chatgpt": chatgpt.generator,
@@ -26,7 +26,7 @@ GENERATORS = {
 
 
 def build(make):
-    """A generator whose weights and statistics are all different from their first values."""
+    """A generator whose weights and moving statistics all differ from their initial values."""
     model = make(latent_dim=20, image_shape=(28, 28, 3))
     random = np.random.default_rng(0)
     for variable in model.weights:
@@ -42,9 +42,9 @@ def inputs(model):
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_the_copy_is_the_same_function_of_keras_own_layers(name):
+def test_the_copy_computes_the_same_in_keras_own_layers(name):
     model = build(GENERATORS[name])
-    copy = plain(model)
+    copy = portable_copy(model)
     images = model(inputs(model), training=False).numpy()
     assert images.std() > 0.01
     np.testing.assert_allclose(copy(inputs(model), training=False), images, atol=1e-6)
@@ -58,7 +58,7 @@ def test_a_spectral_norm_is_in_the_copied_kernel():
     )
     x = np.ones([3, 4], np.float32)
     model(x, training=True)
-    np.testing.assert_allclose(plain(model)(x), model(x, training=False), atol=1e-6)
+    np.testing.assert_allclose(portable_copy(model)(x), model(x, training=False), atol=1e-6)
 
 
 def test_it_computes_in_float32():
@@ -68,7 +68,7 @@ def test_it_computes_in_float32():
         model = build(dcgan.generator)
     finally:
         keras.config.set_dtype_policy(policy)
-    copy = plain(model)
+    copy = portable_copy(model)
     assert {part.compute_dtype for part in copy._flatten_layers()} == {"float32"}
     exact, rounded = (m(inputs(model), training=False).numpy() for m in (copy, model))
     assert 0 < np.abs(exact - rounded).max() < 0.1
@@ -77,7 +77,7 @@ def test_it_computes_in_float32():
 def test_it_loads_without_this_package(tmp_path):
     model = build(GENERATORS["residual with labels"])
     np.savez(tmp_path / "expected.npz", model(inputs(model), training=False), *inputs(model))
-    plain(model).save(tmp_path / "generator.keras")
+    portable_copy(model).save(tmp_path / "generator.keras")
     program = """
 import sys
 import keras, numpy as np

@@ -1,4 +1,4 @@
-"""--mode=export: the generator on its own, in the formats that other programs read."""
+"""--mode=export: the generator in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from trainer.errors import TrainerError, first_line
 from trainer.evaluation.card import FILE_NAME as CARD_NAME
 from trainer.evaluation.card import Card
 from trainer.inference.formats import FORMATS, Format
-from trainer.inference.portable import plain
+from trainer.inference.portable import portable_copy
 from trainer.models.layers import Dropout
 from trainer.reporting.card_page import TEMPLATES, rows
 from trainer.reporting.images import image_grid, write_png
 from trainer.runs.run import Run
 
 TOLERANCE = {"float64": 1e-4, "float32": 1e-4, "bfloat16": 0.1}
-"""How far, in [-1, 1], an exported generator's pixel may be from the trainer's, by what the run
-computes in. The exports compute in float32."""
+"""The run's compute dtype -> largest difference of an exported generator's pixels, in [-1, 1], from
+the trainer's. Exported generators compute in float32."""
 
-_COUNT = 64  # samples that are compared
+_COUNT = 64  # samples to compare
 
 
 def export(run: Run, *, output: str) -> None:
-    """Writes the newest checkpoint's generator to a directory, with a model card.
+    """Writes the generator with its current weights to a directory, and a model card.
 
-    The weights are those that evaluation and samples use: the average, if the run has one, and the
-    moving statistics of batch normalisation. Each file is read again by its format's own runtime,
-    and compared with the trainer, before anything is written to `output`.
+    The weights are those that evaluation and samples use: the moving average, if the run keeps one,
+    and batch normalisation's moving statistics. Before anything is written to `output`, each file
+    is read by its format's own runtime, and its images are compared with the trainer's. A format
+    whose libraries are not installed, or whose converter fails, is left out with a warning.
 
     Args:
-      run: With a checkpoint.
-      output: The directory, local or gs://; files of an earlier export are replaced.
+      run: The run, trained or restored.
+      output: Directory, local or gs://; files of an earlier export are replaced.
 
     Raises:
-      TrainerError: if there is no checkpoint, the generator draws random numbers, or a format's
-        images are not the trainer's.
+      TrainerError: if the generator draws random numbers, or a format's images are not the
+        trainer's.
     """
-    run.restore()
     trainer = run.trainer
     latents = trainer.inference.latents(_COUNT).numpy()
     images = trainer.inference.sample(latents)
@@ -71,7 +71,11 @@ def export(run: Run, *, output: str) -> None:
 def _write_formats(
     run: Run, directory: Path, inputs: list[np.ndarray], images: np.ndarray
 ) -> dict[str, float]:
-    """Writes each format whose libraries are installed; returns the distances by file."""
+    """Writes and checks each format.
+
+    Returns:
+      File -> largest difference of its pixels from the trainer's.
+    """
     noisy = [
         x.name
         for x in run.trainer.networks.generator_ema.layers
@@ -79,10 +83,10 @@ def _write_formats(
     ]
     if noisy:
         raise TrainerError(
-            f"the generator drops out when sampling ({noisy[0]}; hack 17), and exported formats "
-            "hold no such noise; train one without, or use --mode=generate"
+            f"the generator drops out when sampling ({noisy[0]}; hack 17), which exported formats "
+            "cannot do; train one without dropout, or use --mode=generate"
         )
-    model = plain(run.trainer.networks.generator_ema)
+    model = portable_copy(run.trainer.networks.generator_ema)
     bound = TOLERANCE[run.trainer.networks.generator_ema.compute_dtype]
     distances = {}
     for kind in FORMATS:
@@ -95,7 +99,7 @@ def _write_formats(
         try:
             kind.write(model, path)
             made = kind.load(path)(inputs)
-        except Exception as error:  # converters raise of every kind; the other formats stay
+        except Exception as error:  # converters raise errors of any kind; keep the other formats
             _left_out(kind, f"its converter refuses this generator ({first_line(error)})")
             _remove(path)
             continue
@@ -114,7 +118,7 @@ def _left_out(kind: Format, reason: str) -> None:
 
 
 def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str:
-    """README.md, in Markdown."""
+    """The model card, README.md, in Markdown."""
     trainer = run.trainer
     return TEMPLATES.get_template("model_card.md").render(
         name=run.spec.name,
@@ -135,14 +139,14 @@ def _model_card(run: Run, card: Card | None, distances: dict[str, float]) -> str
 
 
 def _revision() -> str | None:
-    """The commit of the checkout that this package is run from; None where it is none."""
+    """The commit of the checkout that this package runs from; None if it was installed."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        # Else it is some other repository, that this package was installed within.
+        # This fails in another repository, which the package may have been installed into.
         git("ls-files", "--error-unmatch", __file__)
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
@@ -157,9 +161,9 @@ def _remove(path: str) -> None:
 
 
 def _copy(directory: Path, output: str) -> None:
-    """Copies files to a local or gs:// directory; the card, which vouches for the others, last.
+    """Copies files to a local or gs:// directory, after removing an earlier export's formats.
 
-    Formats of an earlier export there go first.
+    The model card is written last, so that where it is, the other files are complete.
     """
     for kind in FORMATS:
         _remove(f"{output}/{kind.file}")

@@ -1,4 +1,4 @@
-"""The file formats of an exported generator: each one written, and read by its own runtime."""
+"""The file formats of an exported generator: each is written, and read by its own runtime."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 Generate = Callable[[list[np.ndarray]], np.ndarray]
 """Latents float32 [N, Z], and labels int32 [N] if conditional -> images float32 [N, H, W, C]."""
 
-_NAMES = ("latents", "labels")  # of the inputs; "images" is the output
-_OPSET = 17  # ONNX Runtime reads it since 1.12, of 2022
+_INPUTS = ("latents", "labels")  # names of the inputs; the output is "images"
+_OPSET = 17  # ONNX Runtime 1.12 (2022) and later read it
 
 
 class Format(NamedTuple):
-    """One of FORMATS."""
+    """A format of the exported generator."""
 
     file: str
-    """Or directory."""
+    """Name of its file or directory."""
     write: Callable[[keras.Model, str], None]
     load: Callable[[str], Generate]
     needs: tuple[str, ...] = ()
-    """Modules of the extra `export`."""
+    """Modules that it needs, from the extra `export`."""
 
     @property
     def missing(self) -> list[str]:
+        """Those of `needs` that are not installed."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
 def signature(model: keras.Model) -> list[tf.TensorSpec]:
-    """Of the generator's inputs, by name: latents, and labels if it is conditional."""
+    """The generator's inputs: latents [N, Z], and labels [N] if it is conditional."""
     return [
         tf.TensorSpec([None, *x.shape[1:]], x.dtype, name)
-        for x, name in zip(model.inputs, _NAMES, strict=False)
+        for x, name in zip(model.inputs, _INPUTS, strict=False)
     ]
 
 
@@ -60,7 +61,7 @@ def _load_keras(path: str) -> Generate:
 
 def _write_saved_model(model: keras.Model, path: str) -> None:
     module = tf.Module()
-    module.model = model  # whose variables are saved
+    module.model = model  # so that its variables are saved
     module.generate = _function(model)
     tf.saved_model.save(module, path, {"serving_default": module.generate})
 
@@ -69,15 +70,15 @@ def _load_saved_model(path: str) -> Generate:
     loaded = tf.saved_model.load(path)
 
     def run(inputs: list[np.ndarray]) -> np.ndarray:
-        given = {name: tf.constant(x) for name, x in zip(_NAMES, inputs, strict=False)}
-        # Not kept apart from `loaded`, without which its variables are gone.
+        given = {name: tf.constant(x) for name, x in zip(_INPUTS, inputs, strict=False)}
+        # The signature alone does not keep the variables of `loaded` alive.
         return loaded.signatures["serving_default"](**given)["images"].numpy()
 
     return run
 
 
 def _write_tflite(model: keras.Model, path: str) -> None:
-    # Frozen first: the variables that the converter freezes by itself come out as NaN.
+    # Freeze first: variables that the converter freezes by itself come out as NaN.
     frozen = convert_variables_to_constants_v2(_function(model).get_concrete_function())
     with open(path, "wb") as file:
         file.write(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
@@ -87,15 +88,15 @@ def _load_tflite(path: str) -> Generate:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path)
-    places = {details["name"]: details["index"] for details in interpreter.get_input_details()}
+    positions = {details["name"]: details["index"] for details in interpreter.get_input_details()}
 
     def run(inputs: list[np.ndarray]) -> np.ndarray:
-        given = {places[name]: x for name, x in zip(_NAMES, inputs, strict=False)}
-        for place, x in given.items():
-            interpreter.resize_tensor_input(place, x.shape)
+        given = {positions[name]: x for name, x in zip(_INPUTS, inputs, strict=False)}
+        for position, x in given.items():
+            interpreter.resize_tensor_input(position, x.shape)
         interpreter.allocate_tensors()
-        for place, x in given.items():
-            interpreter.set_tensor(place, x)
+        for position, x in given.items():
+            interpreter.set_tensor(position, x)
         interpreter.invoke()
         return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
@@ -114,7 +115,7 @@ def _load_onnx(path: str) -> Generate:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(["images"], dict(zip(_NAMES, inputs, strict=False)))[0]
+    return lambda inputs: session.run(["images"], dict(zip(_INPUTS, inputs, strict=False)))[0]
 
 
 FORMATS = (

@@ -1,4 +1,4 @@
-"""--mode=generate: pictures of a run's generator, still or moving."""
+"""--mode=generate: images and animations of a run's generator, written to files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SHOW = {
     "interpolation": (".png", ".npy", "", *ANIMATED),
     "training": ANIMATED,
 }
-"""What there is to see, and the suffixes of what can show it; "" is a directory."""
+"""What `generate` can show -> the suffixes of files that can hold it; "" is a directory."""
 
-_STOPS = 4  # latents that each sample of an animation goes through
-_BETWEEN = 15  # frames from one to the next
+_KEYFRAMES = 4  # latents that each sample of an animated interpolation visits
+_STEPS = 15  # frames from one of them to the next
 _FRAME_MS = 50
-_LAST_MS = 2000  # of a training's end, before it begins again
+_PAUSE_MS = 2000  # at the end of an animation of training, before it starts again
 
 
 def generate(
@@ -48,39 +48,45 @@ def generate(
       output: A .png for a grid, a .npy for uint8 [num, H, W, C], a .gif or .webp for an animation;
         a name without suffix is a directory, for one PNG a sample.
       show: One of SHOW. "interpolation" follows great circles: each row of a grid leads from one
-        latent to another; in an animation each sample visits four latents and returns. "training"
-        is an animation of the run's sample grids.
-      num: As in `trainer.inference.samples.sample`; so are the others.
-      seed: Seed of the latents.
-      labels: Classes to generate in turn.
-      truncation: Truncation threshold for latents.
+        latent to another, and in an animation each sample visits four latents and returns.
+        "training" is an animation of the run's sample grids.
+      num: Number of samples, at least 1; None for the number in the run's sample grids. Rounded
+        down to a square for a grid of interpolations.
+      seed: Seed of the latents, in [0, 2**32); None for the latents of the run's sample grids.
+      labels: Classes to generate in turn, with a conditional generator; empty for all.
+      truncation: Truncation threshold for latents, above 0; see
+        `trainer.inference.latents.truncate`.
 
     Raises:
-      TrainerError: if an argument breaks one of these rules.
+      TrainerError: if an argument is out of range, `output` cannot hold what `show` says, the
+        generator takes no labels, or there are no sample grids to show.
     """
     num = run.schedule.num_samples if num is None else num
     suffix = PurePosixPath(output).suffix
     if suffix not in SHOW[show]:
         names = ", ".join(f"*{name}" if name else "a directory" for name in SHOW[show])
-        raise TrainerError(f"--output={output} is not for --show={show}; choose one of {names}")
+        raise TrainerError(f"output={output} is not for show={show}; choose one of {names}")
     samples.check(run, num, seed, labels, truncation)
     if show == "training":
         _generate_training(run, output)
         return
     if suffix in ANIMATED:
-        latents = samples.draw_latents(run, _STOPS * num, seed, truncation)
-        shown = run.trainer.inference.labels(num, choices=labels)
-        frames = (image_grid(samples.images(run, z, shown)) for z in _around(latents))
-        content = _animation(frames, suffix, last=_FRAME_MS)
+        latents = samples.draw_latents(run, _KEYFRAMES * num, seed, truncation)
+        classes = run.trainer.inference.labels(num, choices=labels)
+        frames = (
+            image_grid(samples.images(run, each, classes))
+            for each in _interpolation_frames(latents)
+        )
+        content = _animation(frames, suffix, last_ms=_FRAME_MS)
         if run.is_chief:
             files.write_file(output, content)
     elif show == "interpolation":
         side = math.isqrt(num)
         num = side * side
-        latents = _rows(samples.draw_latents(run, 2 * side, seed, truncation))
-        shown = run.trainer.inference.labels(side, choices=labels)
-        shown = None if shown is None else np.repeat(shown, side)
-        _write_stills(run, output, samples.images(run, latents, shown))
+        endpoints = samples.draw_latents(run, 2 * side, seed, truncation)
+        classes = run.trainer.inference.labels(side, choices=labels)
+        classes = None if classes is None else np.repeat(classes, side)
+        _write_stills(run, output, samples.images(run, _interpolation_grid(endpoints), classes))
     else:
         images = samples.sample(run, num, seed=seed, labels=labels, truncation=truncation)
         _write_stills(run, output, images)
@@ -91,28 +97,28 @@ def _generate_training(run: Run, output: str) -> None:
     grids = sample_grids(run)
     if not grids:
         raise TrainerError(
-            f"--show=training: {run.model_dir}/samples holds no grids; train with "
+            f"show=training: {run.model_dir}/samples holds no grids; train with "
             "train.sample_every above 0"
         )
-    content = training(grids, PurePosixPath(output).suffix)
+    content = training_animation(grids, PurePosixPath(output).suffix)
     if run.is_chief:
         files.write_file(output, content)
     print(f"{len(grids)} grids up to step {run.step}: {output}")
 
 
-def _rows(ends: np.ndarray) -> np.ndarray:
-    """[2 * side, Z] -> [side * side, Z], rows of a grid, each from one latent to another."""
-    side = len(ends) // 2
-    first, last = (np.repeat(part, side, axis=0) for part in np.split(ends, 2))
-    return slerp(first, last, np.tile(np.linspace(0, 1, side), side)).astype(ends.dtype)
+def _interpolation_grid(endpoints: np.ndarray) -> np.ndarray:
+    """Latents [2 * side, Z] -> [side * side, Z]: row i leads from latent i to latent side + i."""
+    side = len(endpoints) // 2
+    first, last = (np.repeat(half, side, axis=0) for half in np.split(endpoints, 2))
+    return slerp(first, last, np.tile(np.linspace(0, 1, side), side)).astype(endpoints.dtype)
 
 
-def _around(latents: np.ndarray) -> Iterator[np.ndarray]:
-    """[_STOPS * num, Z] -> the frames [num, Z] of a way that ends where it began."""
-    stops = np.split(latents, _STOPS)
-    for first, last in zip(stops, [*stops[1:], stops[0]], strict=True):
-        for i in range(_BETWEEN):
-            yield slerp(first, last, np.full(len(first), i / _BETWEEN)).astype(latents.dtype)
+def _interpolation_frames(latents: np.ndarray) -> Iterator[np.ndarray]:
+    """Latents [_KEYFRAMES * num, Z] -> frames [num, Z], which end where they began."""
+    keyframes = np.split(latents, _KEYFRAMES)
+    for first, last in zip(keyframes, [*keyframes[1:], keyframes[0]], strict=True):
+        for i in range(_STEPS):
+            yield slerp(first, last, np.full(len(first), i / _STEPS)).astype(latents.dtype)
 
 
 def _write_stills(run: Run, output: str, images: np.ndarray) -> None:
@@ -132,19 +138,24 @@ def _write_stills(run: Run, output: str, images: np.ndarray) -> None:
 
 
 def sample_grids(run: Run) -> list[str]:
-    """The paths of the grids that training left, by step."""
+    """The paths of the sample grids that training wrote, by step."""
     return sorted(tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png"))
 
 
-def training(grids: Sequence[str], suffix: str) -> bytes:
-    """An animation of the grids at these paths, at least one, in one of ANIMATED."""
-    return _animation(map(_read, grids), suffix, last=_LAST_MS)
+def training_animation(grids: Sequence[str], suffix: str) -> bytes:
+    """An animation of sample grids.
+
+    Args:
+      grids: Paths of PNG files of one size, at least one.
+      suffix: One of ANIMATED.
+    """
+    return _animation(map(_read, grids), suffix, last_ms=_PAUSE_MS)
 
 
-def _animation(frames: Iterable[np.ndarray], suffix: str, *, last: int) -> bytes:
-    """Frames uint8 [H, W, 1 or 3], each shown for _FRAME_MS, and the last for `last`, for ever."""
+def _animation(frames: Iterable[np.ndarray], suffix: str, *, last_ms: int) -> bytes:
+    """An endless animation of frames uint8 [H, W, 1 or 3]; the last one is shown for last_ms."""
     pictures = [as_image(frame) for frame in frames]
-    durations = [*[_FRAME_MS] * (len(pictures) - 1), last]
+    durations = [*[_FRAME_MS] * (len(pictures) - 1), last_ms]
     file = io.BytesIO()
     pictures[0].save(
         file,
@@ -153,7 +164,7 @@ def _animation(frames: Iterable[np.ndarray], suffix: str, *, last: int) -> bytes
         append_images=pictures[1:],
         duration=durations,
         loop=0,
-        lossless=True,  # which a GIF does not ask
+        lossless=True,  # for WebP; a GIF ignores it
     )
     return file.getvalue()
 

@@ -1,4 +1,4 @@
-"""A generator of Keras's own layers alone, that loads where this package is not installed."""
+"""A copy of a generator in Keras's own layers, which loads without this package."""
 
 from __future__ import annotations
 
@@ -7,56 +7,61 @@ import numpy as np
 
 from trainer.models import layers
 
-_PLAIN = {
+_KERAS_LAYERS = {
     layers.BatchNormalization: keras.layers.BatchNormalization,
     layers.Conv2D: keras.layers.Conv2D,
     layers.Conv2DTranspose: keras.layers.Conv2DTranspose,
     layers.Dense: keras.layers.Dense,
 }
-_PARTS = ("norm", "scale", "offset")  # of conditional batch normalisation, by attribute
+_PARTS = (
+    "norm",
+    "scale",
+    "offset",
+)  # the layers in a conditional batch normalisation, by attribute
 
 
-def plain(model: keras.Model) -> keras.Model:
-    """The function that `model` is in inference mode, in float32.
+def portable_copy(model: keras.Model) -> keras.Model:
+    """Copies the function that `model` computes in inference mode, in float32.
 
-    Layers of other packages stay what they are; their code is needed to load the copy.
+    Layers of other packages stay as they are, and loading the copy needs their code.
 
     Args:
-      model: Sequential or functional.
+      model: A Sequential or functional model.
     """
     pairs = []
 
-    def copy(layer: keras.Layer) -> keras.Layer:
-        twin = _twin(layer)
-        pairs.append((layer, twin))
-        return twin
+    def copy_layer(layer: keras.Layer) -> keras.Layer:
+        copy = _copy(layer)
+        pairs.append((layer, copy))
+        return copy
 
-    def call(twin: keras.Layer, *inputs, **settings) -> keras.KerasTensor:
-        return twin(list(inputs)) if isinstance(twin, keras.Model) else twin(*inputs, **settings)
+    def call(copy: keras.Layer, *inputs, **settings) -> keras.KerasTensor:
+        return copy(list(inputs)) if isinstance(copy, keras.Model) else copy(*inputs, **settings)
 
     functional = {} if isinstance(model, keras.Sequential) else {"call_function": call}
-    made = keras.models.clone_model(model, clone_function=copy, **functional)
-    for layer, twin in pairs:
+    copied = keras.models.clone_model(model, clone_function=copy_layer, **functional)
+    for layer, copy in pairs:
         if isinstance(layer, layers.ConditionalBatchNormalization):
             for part in _PARTS:
-                twin.get_layer(part).set_weights(getattr(layer, part).get_weights())
+                copy.get_layer(part).set_weights(getattr(layer, part).get_weights())
         else:
-            twin.set_weights(_weights(layer))
-    return made
+            copy.set_weights(_weights(layer))
+    return copied
 
 
-def _twin(layer: keras.Layer) -> keras.Layer:
+def _copy(layer: keras.Layer) -> keras.Layer:
+    """A layer of Keras's own that computes what `layer` does, without its weights."""
     if isinstance(layer, layers.ConditionalBatchNormalization):
         return _conditional_normalization(layer)
     settings = _in_float32(layer.get_config())
     settings.pop("spectral", None)
     if "synchronized" in settings:
         settings["synchronized"] = False
-    return _PLAIN.get(type(layer), type(layer)).from_config(settings)
+    return _KERAS_LAYERS.get(type(layer), type(layer)).from_config(settings)
 
 
 def _in_float32(settings: dict) -> dict:
-    """A layer's settings, and those of a layer within them, such as an activation."""
+    """The settings of a layer, and of layers within it such as an activation, in float32."""
     inner = {k: _in_float32(v) if isinstance(v, dict) else v for k, v in settings.items()}
     return inner | ({"dtype": "float32"} if "dtype" in settings else {})
 

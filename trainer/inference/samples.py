@@ -1,4 +1,4 @@
-"""Samples of a run's generator, as arrays."""
+"""Samples of a run's generator as arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sample(
     labels: Sequence[int] = (),
     truncation: float | None = None,
 ) -> np.ndarray:
-    """Samples of the run's current weights; every process takes part.
+    """Samples of the run's current weights. Every process of a multi-worker run must call it.
 
     Args:
       run: The run, trained or restored.
@@ -77,11 +77,11 @@ def draw_latents(run: Run, count: int, seed: int | None, truncation: float | Non
 
 
 def images(run: Run, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Latents [N, Z], labels int32 [N] or None -> uint8 [N, H, W, C], computed in chunks."""
+    """Latents [N, Z] and labels int32 [N], or None -> uint8 [N, H, W, C], computed in chunks."""
     size = min(_CHUNK, len(latents))
     pieces = []
     for first in range(0, len(latents), size):
-        # The last chunk is filled up, so that all have one shape and nothing is traced again.
+        # The last chunk is padded, so that all have one shape and nothing is traced again.
         rows = np.arange(first, first + size) % len(latents)
         chunk_labels = None if labels is None else labels[rows]
         piece = run.trainer.inference.sample(latents[rows], chunk_labels, first)
