@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.cards import make_card
-from support.process import DIGITS, environment, error_line, run
+from support.inprocess import error_line, run
+from support.process import DIGITS, environment
 
 import trainer
 from trainer import config
@@ -22,7 +23,7 @@ FILES = [kind.file for kind in FORMATS]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A Run of a conditional generator with an average, what was exported, and what it printed."""
+    """A Run of a conditional generator with a moving average, its export, and what that printed."""
     model_dir = tmp_path_factory.mktemp("run")
     overlays = ["--gin_file=hacks/projection.gin", "--gin_file=hacks/ema.gin"]
     run(*DIGITS, *overlays, f"--model_dir={model_dir}")
@@ -31,7 +32,7 @@ def exported(tmp_path_factory):
 
 
 def snippets(directory):
-    """The model card's Python, by what it ends with: the preparation, and one for each format."""
+    """The model card's Python: the preparation, and the code for each format."""
     [code] = re.findall(r"```python\n(.*?)```", (directory / "README.md").read_text(), re.DOTALL)
     first, *others = re.split(r"\n\n(?=import|from)", code.removeprefix("import numpy as np\n\n"))
     return f"import numpy as np\n{first}", others
@@ -41,8 +42,10 @@ def test_it_says_what_it_wrote(exported):
     _, directory, out = exported
     names = {*FILES, "README.md", "samples.png", "config.gin"}
     assert {path.name for path in directory.iterdir()} == names
-    assert f"its card README.md: {directory}" in out
-    for name, distance in re.findall(r"^(\S+) +(\S+) from the trainer's own", out, re.MULTILINE):
+    assert out.endswith(f"Generator of step 6, with its model card: {directory}\n")
+    found = re.findall(r"^(\S+) +differs from the trainer's images by at most (\S+)$", out, re.M)
+    assert len(found) == len(FILES)
+    for name, distance in found:
         assert name in FILES
         assert 0 <= float(distance) <= export.TOLERANCE["float32"]
 
@@ -60,9 +63,8 @@ def test_the_cards_own_code_makes_the_trainers_images_in_each_runtime(exported, 
     settings = environment(KERAS_BACKEND="tensorflow", PYTHONSAFEPATH="1", PYTHONPATH="")
     subprocess.run([sys.executable, "-c", program], cwd=directory, env=settings, check=True)
 
-    made.restore()
     latents, labels = np.load(tmp_path / "inputs.npz").values()
-    expected = made.trainer.sample(latents, labels)
+    expected = made.trainer.inference.sample(latents, labels)
     assert expected.std() > 0.01
     for i in range(len(FILES)):
         images = np.load(tmp_path / f"{i}.npy")
@@ -72,13 +74,12 @@ def test_the_cards_own_code_makes_the_trainers_images_in_each_runtime(exported, 
 
 def test_the_weights_are_the_averages(exported):
     made, directory, _ = exported
-    made.restore()
-    trainer = made.trainer
-    latents = trainer.latents(16).numpy()
-    raw = trainer.generator([latents, np.arange(16) % 10], training=False)
+    gan = made.trainer
+    latents = gan.inference.latents(16).numpy()
+    raw = gan.generator([latents, np.arange(16) % 10], training=False)
     generate = FORMATS[0].load(str(directory / "generator.keras"))
     images = generate([latents, np.arange(16, dtype=np.int32) % 10])
-    np.testing.assert_allclose(images, trainer.sample(latents), atol=1e-5)
+    np.testing.assert_allclose(images, gan.inference.sample(latents), atol=1e-5)
     assert np.abs(images - raw).max() > 1e-4
     assert "Weights: EMA (half-life 10,000 images)" in (directory / "README.md").read_text()
 
@@ -95,8 +96,8 @@ def test_the_card_names_config_data_and_revision(exported):
     )
     if head.returncode == 0:  # a checkout
         assert f"(revision {head.stdout.strip()}" in card
-    saved = (directory.parent / config.SAVED_NAME).read_text()
-    assert (directory / config.SAVED_NAME).read_text() == saved
+    saved = (directory.parent / config.FILE_NAME).read_text()
+    assert (directory / config.FILE_NAME).read_text() == saved
 
 
 def test_an_evaluation_goes_with_it(exported, tmp_path):
@@ -112,7 +113,7 @@ def test_an_evaluation_goes_with_it(exported, tmp_path):
 
 
 def test_without_its_libraries_a_format_is_left_out(exported, tmp_path, monkeypatch, caplog):
-    (tmp_path / "generator.onnx").write_text("of an earlier export")
+    (tmp_path / "generator.onnx").write_text("from an earlier export")
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     export.export(exported[0], output=str(tmp_path))
     names = {path.name for path in tmp_path.iterdir()}
@@ -133,4 +134,4 @@ def test_noise_within_the_generator_is_refused(tmp_path):
     run(*DIGITS, "--gin_file=hacks/generator_dropout.gin", model_dir)
     line = error_line("--mode=export", model_dir)
     assert "the generator drops out when sampling" in line
-    assert "hold no such noise" in line
+    assert "which exported formats cannot do" in line

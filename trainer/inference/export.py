@@ -64,8 +64,8 @@ def export(run: Run, *, output: str) -> None:
         Path(scratch, "README.md").write_text(_model_card(run, card, distances), encoding="utf-8")
         _copy(Path(scratch), output)
     for name, distance in distances.items():
-        print(f"{name:20} {distance:.1e} from the trainer's own images at most")
-    print(f"The generator of step {run.step}, and its card README.md: {output}")
+        print(f"{name:18} differs from the trainer's images by at most {distance:.1e}")
+    print(f"Generator of step {run.step}, with its model card: {output}")
 
 
 def _write_formats(

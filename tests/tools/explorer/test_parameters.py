@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.errors import TrainerError
-from trainer.tools.explorer.explorer import Place
+from trainer.tools.explorer.explorer import LatentPoint
 from trainer.tools.explorer.parameters import Parameters
 
 READ = Parameters(num_classes=10, num_directions=3)
@@ -11,14 +11,14 @@ AT = {"seed": "4", "index": "24", "coordinates": "1,-3,2.5e0", "label": "9", "tr
 
 
 def test_what_is_given_is_read():
-    assert READ.place(AT) == Place(4, 24, (1.0, -3.0, 2.5), 9, 0.7)
-    assert READ.place({"seed": "4294967295"}) == Place(2**32 - 1)
-    assert READ.samples({"seed": "0", "label": "0"}) == Place(0, label=0)
+    assert READ.point(AT) == LatentPoint(4, 24, (1.0, -3.0, 2.5), 9, 0.7)
+    assert READ.point({"seed": "4294967295"}) == LatentPoint(2**32 - 1)
+    assert READ.samples({"seed": "0", "label": "0"}) == LatentPoint(0, label=0)
 
 
-def test_two_places_share_label_and_truncation():
-    ends = {"a_seed": "1", "b_seed": "2", "b_coordinates": "0,0,0", "label": "3"}
-    assert READ.ends(ends) == [Place(1, label=3), Place(2, 0, (0.0, 0.0, 0.0), 3)]
+def test_two_points_share_label_and_truncation():
+    given = {"a_seed": "1", "b_seed": "2", "b_coordinates": "0,0,0", "label": "3"}
+    assert READ.endpoints(given) == [LatentPoint(1, label=3), LatentPoint(2, 0, (0.0, 0.0, 0.0), 3)]
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_two_places_share_label_and_truncation():
 )
 def test_what_is_wrong_is_said_in_one_line(name, value, reason):
     with pytest.raises(TrainerError) as caught:
-        READ.place(AT | {name: value})
+        READ.point(AT | {name: value})
     message = str(caught.value)
     assert name in message and reason in message
     assert "\n" not in message and message.isascii() and len(message) < 150
 
 
-def test_labels_are_refused_by_a_generator_that_knows_none():
-    with pytest.raises(TrainerError, match="knows no labels"):
+def test_labels_are_refused_by_an_unconditional_generator():
+    with pytest.raises(TrainerError, match="takes no labels"):
         Parameters(None, 3).samples({"seed": "0", "label": "0"})
 
 
 def test_a_seed_is_needed():
     with pytest.raises(TrainerError, match="seed is missing"):
-        READ.place({})
+        READ.point({})
     with pytest.raises(TrainerError, match="b_seed is missing"):
-        READ.ends({"a_seed": "0"})
+        READ.endpoints({"a_seed": "0"})
     with pytest.raises(TrainerError, match="unknown parameter seed"):
-        READ.ends({"seed": "0"})
+        READ.endpoints({"seed": "0"})

@@ -1,1 +1,1 @@
-"""A page to play with a run's generator, served to this machine alone."""
+"""A page to explore a run's generator, served to this machine alone."""

@@ -1,4 +1,4 @@
-"""The page as a web application: what is answered at which path."""
+"""The page as a web application: the response at each path."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _OWN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The run may come from anyone: its page may show pictures, and do nothing.
+# The run may come from anyone: its page may show images, and nothing else.
 _FROM_THE_RUN = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def application(explorer: Explorer, flags: Sequence[str]) -> flask.Flask:
-    """The application; what a request has wrong is a 4xx of one line of text.
+    """The application. A wrong request gets a status 4xx and one line of text.
 
     Args:
-      explorer: What it draws with.
-      flags: Of the trainer's commands for this run, to show.
+      explorer: Draws the images.
+      flags: Flags of the trainer's commands for this run, which the page shows.
     """
-    # No other files are served, and no other host's name is this one's: a page elsewhere could
-    # have its own name resolve to 127.0.0.1, and read the answers (DNS rebinding).
+    # Serve no other files, and accept no other host name: a page elsewhere could let its own name
+    # resolve to 127.0.0.1, and read the responses (DNS rebinding).
     app = flask.Flask(__name__, static_folder=None)
     app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]
     app.register_error_handler(HTTPException, lambda error: _line(error.code, error.description))
@@ -50,7 +50,7 @@ def application(explorer: Explorer, flags: Sequence[str]) -> flask.Flask:
 
 
 def _add_images(app: flask.Flask, explorer: Explorer) -> None:
-    """Answers in JSON, with images as data: URIs."""
+    """Responses in JSON, with images as data: URIs."""
     read = Parameters(explorer.run.trainer.inference.num_classes, len(explorer.directions))
 
     @app.get("/samples")
@@ -60,15 +60,16 @@ def _add_images(app: flask.Flask, explorer: Explorer) -> None:
 
     @app.get("/image")
     def image() -> dict:
-        return {"image": charts.picture(explorer.image(read.place(flask.request.args)))}
+        return {"image": charts.picture(explorer.image(read.point(flask.request.args)))}
 
-    @app.get("/ends")
-    def ends() -> dict:
-        return {"images": _pictures(explorer.ends(read.place(flask.request.args)))}
+    @app.get("/extremes")
+    def extremes() -> dict:
+        return {"images": _pictures(explorer.extremes(read.point(flask.request.args)))}
 
-    @app.get("/way")
-    def way() -> dict:
-        return {"images": _pictures(explorer.way(*read.ends(flask.request.args)))}
+    @app.get("/interpolation")
+    def interpolation() -> dict:
+        endpoints = read.endpoints(flask.request.args)
+        return {"images": _pictures(explorer.interpolation(*endpoints))}
 
 
 def _add_pages(app: flask.Flask, explorer: Explorer, flags: Sequence[str]) -> None:
@@ -77,7 +78,7 @@ def _add_pages(app: flask.Flask, explorer: Explorer, flags: Sequence[str]) -> No
 
     @functools.lru_cache(1)
     def animation(grids: tuple[str, ...]) -> bytes:
-        return generate.training(grids, ".gif")
+        return generate.training_animation(grids, ".gif")
 
     @app.get("/")
     def page() -> str:
@@ -119,9 +120,9 @@ def _add_pages(app: flask.Flask, explorer: Explorer, flags: Sequence[str]) -> No
         if not tf.io.gfile.exists(path):
             raise NotFound(f"not evaluated yet: {_command('evaluate', flags)}")
         with tf.io.gfile.GFile(path) as file:
-            answer = flask.Response(file.read(), mimetype="text/html")
-        answer.headers["Content-Security-Policy"] = _FROM_THE_RUN
-        return answer
+            response = flask.Response(file.read(), mimetype="text/html")
+        response.headers["Content-Security-Policy"] = _FROM_THE_RUN
+        return response
 
     @app.get("/training.gif")
     def training() -> flask.Response:
@@ -140,7 +141,7 @@ def _command(mode: str, flags: Sequence[str]) -> str:
 
 
 def _card(model_dir: str) -> tuple[Card | None, str]:
-    """The card if there is one, and what is wrong with it."""
+    """The card, or None, and why it cannot be read, or ""."""
     try:
         return Card.load(model_dir), ""
     except TrainerError as error:
@@ -155,13 +156,13 @@ def _start() -> None:
     flask.g.started = time.perf_counter()
 
 
-def _finish(answer: flask.Response) -> flask.Response:
-    if "started" in flask.g:  # not where the Host was refused
+def _finish(response: flask.Response) -> flask.Response:
+    if "started" in flask.g:  # it is not if the Host was refused
         took = 1000 * (time.perf_counter() - flask.g.started)
-        answer.headers["Server-Timing"] = f"answer;dur={took:.1f}"
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    answer.headers.setdefault("Content-Security-Policy", _OWN)
-    return answer
+        response.headers["Server-Timing"] = f"total;dur={took:.1f}"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", _OWN)
+    return response

@@ -1,37 +1,37 @@
-// What the page shows is in `shown`: a sample of a seed and, once a slider has moved it, its
-// coordinates along the directions. Everything else is drawn from that by the server.
+// `shown` is the point in latent space that the page shows: a sample of a seed and, once a slider
+// has moved it, its coordinates along the directions. The server draws all images from it.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
 const thumbnails = [...document.querySelectorAll("#gallery img")];
 const radios = [...document.querySelectorAll("#gallery input")];
 const sliders = [...document.querySelectorAll(".direction input")];
-const endImages = [...document.querySelectorAll(".direction img")];
+const extremeImages = [...document.querySelectorAll(".direction img")];
 const strip = [];
-const STRIDE = 3; // frames of the way from one picture of the strip to the next
+const STRIDE = 3; // frames between two pictures of the strip
 
 const shown = { seed: $("seed").value, index: 0, coordinates: null };
-const ends = { a: { ...shown }, b: { ...shown, index: 1 } };
-let samples = null; // of the seed: their images and coordinates
-let frames = []; // of the way from A to B
+const endpoints = { a: { ...shown }, b: { ...shown, index: 1 } };
+let samples = null; // images and coordinates of the seed's samples
+let frames = []; // of the interpolation from A to B
 
-function say(text) {
+function showMessage(text) {
   $("message").textContent = text;
   $("message").hidden = !text;
 }
 
-async function ask(path, parameters) {
-  let answer;
+async function request(path, parameters) {
+  let response;
   try {
-    answer = await fetch(`${path}?${new URLSearchParams(parameters)}`);
+    response = await fetch(`${path}?${new URLSearchParams(parameters)}`);
   } catch {
-    throw new Error("The server does not answer; start it again, and load this page again.");
+    throw new Error("The server does not respond; start it again, then reload this page.");
   }
-  if (!answer.ok) throw new Error((await answer.text()).trim());
-  return answer.json();
+  if (!response.ok) throw new Error((await response.text()).trim());
+  return response.json();
 }
 
-// One request at a time, and after it the newest wish alone: no answer is ever out of date.
+// Runs `work` one at a time, and after it only the newest call: no response is ever out of date.
 function newest(work) {
   let busy = false;
   let wanted = false;
@@ -43,9 +43,9 @@ function newest(work) {
       wanted = false;
       try {
         await work();
-        say("");
+        showMessage("");
       } catch (error) {
-        say(error.message);
+        showMessage(error.message);
       }
     }
     busy = false;
@@ -61,47 +61,51 @@ function common() {
   return parameters;
 }
 
-function place(which, prefix = "") {
-  const parameters = { [`${prefix}seed`]: which.seed, [`${prefix}index`]: which.index };
-  if (which.coordinates) parameters[`${prefix}coordinates`] = which.coordinates.join();
+function parametersOf(point, prefix = "") {
+  const parameters = { [`${prefix}seed`]: point.seed, [`${prefix}index`]: point.index };
+  if (point.coordinates) parameters[`${prefix}coordinates`] = point.coordinates.join();
   return parameters;
 }
 
-const name = (which) =>
-  `seed ${which.seed}, sample ${which.index + 1}${which.coordinates ? ", moved" : ""}`;
+const name = (point) =>
+  `seed ${point.seed}, sample ${point.index + 1}${point.coordinates ? ", moved" : ""}`;
 
 const drawPicture = newest(async () => {
   const began = performance.now();
-  const { image } = await ask("image", { ...place(shown), ...common() });
+  const { image } = await request("image", { ...parametersOf(shown), ...common() });
   if (!shown.coordinates) return; // a sample was picked meanwhile, and is shown already
   $("picture").src = image;
-  await $("picture").decode().catch(() => {}); // nor is it an error if one is picked now
+  await $("picture").decode().catch(() => {}); // fails if a sample is picked now
   const took = Math.round(performance.now() - began);
   if (shown.coordinates) $("took").textContent = `drawn in ${took} ms`;
 });
 
-const drawEnds = newest(async () => {
-  const { images } = await ask("ends", { ...place(shown), ...common() });
-  images.forEach((image, i) => (endImages[i].src = image));
+const drawExtremes = newest(async () => {
+  const { images } = await request("extremes", { ...parametersOf(shown), ...common() });
+  images.forEach((image, i) => (extremeImages[i].src = image));
 });
 
 const drawSamples = newest(async () => {
-  const found = await ask("samples", { seed: shown.seed, ...common() });
+  const found = await request("samples", { seed: shown.seed, ...common() });
   samples = found;
   samples.images.forEach((image, i) => (thumbnails[i].src = image));
   showSample();
 });
 
-const drawWay = newest(async () => {
-  const parameters = { ...place(ends.a, "a_"), ...place(ends.b, "b_"), ...common() };
-  frames = (await ask("way", parameters)).images;
+const drawInterpolation = newest(async () => {
+  const parameters = {
+    ...parametersOf(endpoints.a, "a_"),
+    ...parametersOf(endpoints.b, "b_"),
+    ...common(),
+  };
+  frames = (await request("interpolation", parameters)).images;
   strip.forEach((image, i) => (image.src = frames[i * STRIDE]));
   showBetween();
-  $("name_a").textContent = name(ends.a);
-  $("name_b").textContent = name(ends.b);
+  $("name_a").textContent = name(endpoints.a);
+  $("name_b").textContent = name(endpoints.b);
 });
 
-// Of the sample itself everything is here already; of one that was moved, the server draws it.
+// A sample itself is here already; the server draws one that was moved.
 function showSample() {
   if (shown.coordinates) {
     drawPicture();
@@ -110,7 +114,7 @@ function showSample() {
     $("picture").src = samples.images[shown.index];
     sliders.forEach((slider, i) => (slider.value = samples.coordinates[shown.index][i]));
   }
-  drawEnds();
+  drawExtremes();
   showName();
 }
 
@@ -126,7 +130,7 @@ function showName() {
 }
 
 function showBetween() {
-  if (frames.length) $("between").src = frames[Number($("place").value)];
+  if (frames.length) $("between").src = frames[Number($("position").value)];
 }
 
 function begin() {
@@ -145,7 +149,7 @@ function playing() {
 let forward = true;
 function play() {
   if (!playing()) return;
-  const slider = $("place");
+  const slider = $("position");
   if (slider.value === (forward ? slider.max : slider.min)) forward = !forward;
   slider.value = Number(slider.value) + (forward ? 1 : -1);
   showBetween();
@@ -162,13 +166,13 @@ $("another").addEventListener("click", () => {
   begin();
 });
 $("label")?.addEventListener("change", () => {
-  drawSamples(); // and what was moved stays moved: the same place, in another class
-  drawWay();
+  drawSamples(); // a moved point stays where it is, in another class
+  drawInterpolation();
 });
 $("truncation").addEventListener("input", () => {
   showTruncation();
   begin();
-  drawWay();
+  drawInterpolation();
 });
 radios.forEach((radio, i) =>
   radio.addEventListener("change", () => {
@@ -182,7 +186,7 @@ sliders.forEach((slider) => {
     drawPicture();
     showName();
   });
-  slider.addEventListener("change", drawEnds);
+  slider.addEventListener("change", drawExtremes);
 });
 $("back").addEventListener("click", () => {
   shown.coordinates = null;
@@ -190,11 +194,11 @@ $("back").addEventListener("click", () => {
 });
 for (const end of ["a", "b"]) {
   $(`set_${end}`).addEventListener("click", () => {
-    ends[end] = { ...shown };
-    drawWay();
+    endpoints[end] = { ...shown };
+    drawInterpolation();
   });
 }
-$("place").addEventListener("input", showBetween);
+$("position").addEventListener("input", showBetween);
 $("play").addEventListener("click", () => {
   $("play").setAttribute("aria-pressed", String(!playing()));
   play();
@@ -218,8 +222,8 @@ for (let i = 0; i < thumbnails.length; i += STRIDE) {
   strip.push(image);
   $("strip").append(image);
 }
-radios[0].checked = true; // which a browser that loads again may remember otherwise
+radios[0].checked = true; // a browser may remember another choice when it reloads
 $("truncation").value = $("truncation").max;
 showTruncation();
 drawSamples();
-drawWay();
+drawInterpolation();

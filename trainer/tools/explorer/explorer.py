@@ -1,4 +1,4 @@
-"""What the page asks of a run's generator, in images."""
+"""Images of points in a run's latent space, for the page."""
 
 from __future__ import annotations
 
@@ -14,109 +14,109 @@ from trainer.inference.latents import principal_directions, slerp, truncate
 from trainer.runs.run import Run
 
 COUNT = 25
-"""Samples of a seed, and frames of a way between two."""
+"""Number of samples of a seed, and of frames of an interpolation."""
 REACH = 3.0
-"""How far a coordinate goes from 0: one in 370 of a standard normal number is beyond."""
+"""Largest absolute value of a coordinate: one in 370 standard normal numbers exceeds it."""
 
-_MOST_DIRECTIONS = 10
+_MAX_DIRECTIONS = 10
 _EXAMPLES = 2000  # with 4,000 the ten directions of MNIST span the same to a cosine of 0.96
-_SEEDS = 64  # whose latents are kept
+_CACHED_SEEDS = 64
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a picture is: a sample of a seed, and where that was moved."""
+class LatentPoint:
+    """A point in latent space: a sample of a seed, possibly moved along the directions."""
 
     seed: int
-    """In [0, 2**32)."""
+    """Seed of the sample, in [0, 2**32)."""
     index: int = 0
-    """In [0, COUNT)."""
+    """Number of the sample, in [0, COUNT)."""
     coordinates: tuple[float, ...] | None = None
-    """Along each principal direction; None for the sample's own."""
+    """Coordinate along each principal direction, in [-REACH, REACH]; None for the sample's own."""
     label: int | None = None
-    """Of a conditional generator; None for the sample's own, as the classes come in turn."""
+    """Class, for a conditional generator; None for the sample's own, since all come in turn."""
     truncation: float | None = None
-    """The largest absolute value in the sample's latent; see `trainer.inference.latents.truncate`."""
+    """Truncation threshold of the sample's latent, above 0; None to truncate nothing."""
 
 
 class Explorer:
-    """Draws places of a run's latent space, from any thread.
+    """Draws points of a run's latent space; any thread may call it.
 
-    Every method draws one of few counts, for each is traced once: all here, at the start.
+    Every batch size is traced once, and all are traced at the start.
 
     Args:
-      run: With its weights restored.
+      run: The run, trained or restored.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._inference = run.trainer.inference
         self._lock = threading.Lock()
-        self._latents = functools.lru_cache(_SEEDS)(self._draw)
-        # Of a seed of their own: the directions depend on the weights alone.
-        latents = run.trainer.inference.latents(_EXAMPLES, seed=0).numpy()
-        images = samples.images(run, latents, run.trainer.inference.labels(_EXAMPLES))
-        self.directions = principal_directions(latents, images, _MOST_DIRECTIONS)
-        place = Place(run.trainer.config.seed)
-        for draw in (self.samples, self.image, self.ends):
-            draw(place)
+        self._latents = functools.lru_cache(_CACHED_SEEDS)(self._draw)
+        # With a seed of their own, so that the directions depend on the weights alone.
+        latents = self._inference.latents(_EXAMPLES, seed=0).numpy()
+        images = samples.images(run, latents, self._inference.labels(_EXAMPLES))
+        self.directions = principal_directions(latents, images, _MAX_DIRECTIONS)
+        point = LatentPoint(run.trainer.config.seed)
+        for draw in (self.samples, self.image, self.extremes):
+            draw(point)
 
-    def samples(self, place: Place) -> tuple[np.ndarray, np.ndarray]:
-        """The samples of the place's seed, label and truncation, wherever the place is.
+    def samples(self, point: LatentPoint) -> tuple[np.ndarray, np.ndarray]:
+        """The samples of the point's seed, label and truncation, whatever its index.
 
         Returns:
           uint8 [COUNT, H, W, C], and their coordinates [COUNT, D].
         """
         with self._lock:
-            latents = self._sampled(place)
-            labels = self._labels(place.label, np.arange(COUNT))
+            latents = self._sampled(point)
+            labels = self._inference.labels(COUNT, choices=_choices(point))
             return self._images(latents, labels), latents @ self.directions.T
 
-    def image(self, place: Place) -> np.ndarray:
-        """uint8 [H, W, C]."""
+    def image(self, point: LatentPoint) -> np.ndarray:
+        """uint8 [H, W, C], the image of the point."""
         with self._lock:
-            return self._at(place, self._latent(place)[np.newaxis])[0]
+            return self._at(point, self._latent(point)[np.newaxis])[0]
 
-    def ends(self, place: Place) -> np.ndarray:
-        """uint8 [2 * D, H, W, C]: for each direction, the place with -REACH and +REACH there."""
+    def extremes(self, point: LatentPoint) -> np.ndarray:
+        """uint8 [2 * D, H, W, C]: the point moved to -REACH and to +REACH along each direction."""
         with self._lock:
-            latent = self._latent(place)
-            ways = np.repeat(self.directions, 2, axis=0)
+            latent = self._latent(point)
+            directions = np.repeat(self.directions, 2, axis=0)
             goals = np.tile([-REACH, REACH], len(self.directions))
-            return self._at(place, latent + (goals - ways @ latent)[:, np.newaxis] * ways)
+            moved = latent + (goals - directions @ latent)[:, np.newaxis] * directions
+            return self._at(point, moved)
 
-    def way(self, first: Place, last: Place) -> np.ndarray:
-        """uint8 [COUNT, H, W, C] from one place to another on a great circle, of first's label."""
+    def interpolation(self, first: LatentPoint, last: LatentPoint) -> np.ndarray:
+        """uint8 [COUNT, H, W, C]: from `first` to `last` along a great circle, in first's class."""
         with self._lock:
-            places = np.linspace(0, 1, COUNT)
-            ends = [np.tile(self._latent(end), (COUNT, 1)) for end in (first, last)]
-            return self._at(first, slerp(ends[0], ends[1], places))
+            start, end = (np.tile(self._latent(point), (COUNT, 1)) for point in (first, last))
+            return self._at(first, slerp(start, end, np.linspace(0, 1, COUNT)))
 
     def _draw(self, seed: int) -> np.ndarray:
-        return self.run.trainer.inference.latents(COUNT, seed).numpy()
+        return self._inference.latents(COUNT, seed).numpy()
 
-    def _sampled(self, place: Place) -> np.ndarray:
-        """[COUNT, Z]."""
-        latents = self._latents(place.seed)
-        return latents if place.truncation is None else truncate(latents, place.truncation)
+    def _sampled(self, point: LatentPoint) -> np.ndarray:
+        """Latents [COUNT, Z] of the point's seed and truncation."""
+        latents = self._latents(point.seed)
+        return latents if point.truncation is None else truncate(latents, point.truncation)
 
-    def _latent(self, place: Place) -> np.ndarray:
-        """[Z]."""
-        latent = self._sampled(place)[place.index]
-        if place.coordinates is None:
+    def _latent(self, point: LatentPoint) -> np.ndarray:
+        """The point's latent [Z]."""
+        latent = self._sampled(point)[point.index]
+        if point.coordinates is None:
             return latent
-        return latent + (np.array(place.coordinates) - self.directions @ latent) @ self.directions
+        return latent + (np.array(point.coordinates) - self.directions @ latent) @ self.directions
 
-    def _labels(self, label: int | None, indices: np.ndarray) -> np.ndarray | None:
-        known = self.run.trainer.inference.num_classes
-        if known is None:
-            return None
-        numbers = indices % known if label is None else np.full(len(indices), label)
-        return numbers.astype(np.int32)
-
-    def _at(self, place: Place, latents: np.ndarray) -> np.ndarray:
-        labels = self._labels(place.label, np.full(len(latents), place.index))
-        return self._images(latents, labels, place.index)
+    def _at(self, point: LatentPoint, latents: np.ndarray) -> np.ndarray:
+        """Images of latents [N, Z], with the label and the noise of the point's sample."""
+        labels = self._inference.labels(1, first=point.index, choices=_choices(point))
+        labels = None if labels is None else np.repeat(labels, len(latents))
+        return self._images(latents, labels, point.index)
 
     def _images(self, latents: np.ndarray, labels: np.ndarray | None, first: int = 0) -> np.ndarray:
         dtype = self._latents(self.run.trainer.config.seed).dtype
-        return denormalise(self.run.trainer.inference.sample(latents.astype(dtype), labels, first))
+        return denormalise(self._inference.sample(latents.astype(dtype), labels, first))
+
+
+def _choices(point: LatentPoint) -> tuple[int, ...]:
+    return () if point.label is None else (point.label,)

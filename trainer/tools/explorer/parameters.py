@@ -1,4 +1,4 @@
-"""A request's parameters: text that anyone may have written, and the Places that it means."""
+"""A request's parameters: checks text that anyone may have written, and reads LatentPoints."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trainer.errors import TrainerError
-from trainer.tools.explorer.explorer import COUNT, REACH, Place
+from trainer.tools.explorer.explorer import COUNT, REACH, LatentPoint
 
 _SHARED = ("label", "truncation")
-_OF_SAMPLES = ("seed", *_SHARED)
-_OF_PLACE = (*_OF_SAMPLES, "index", "coordinates")
-_OF_ENDS = tuple(f"{end}_{name}" for end in "ab" for name in ("seed", "index", "coordinates"))
+_SAMPLES = ("seed", *_SHARED)
+_POINT = (*_SAMPLES, "index", "coordinates")
+_ENDPOINTS = tuple(f"{end}_{name}" for end in "ab" for name in ("seed", "index", "coordinates"))
 
 
 class Parameters:
-    """Reads Places for a generator.
+    """Reads points in a generator's latent space; every method refuses what it does not know.
 
     Args:
-      num_classes: That it knows; None for one without labels.
-      num_directions: That places have coordinates along.
+      num_classes: Number of classes; None if unconditional.
+      num_directions: Number of coordinates of a point.
     """
 
     def __init__(self, num_classes: int | None, num_directions: int) -> None:
         self._num_classes = num_classes
         self._num_directions = num_directions
 
-    def samples(self, given: Mapping[str, str]) -> Place:
-        """Of a seed, a label and a truncation.
+    def samples(self, given: Mapping[str, str]) -> LatentPoint:
+        """Reads a seed, a label and a truncation.
 
         Raises:
-          TrainerError: naming the parameter and the rule; so do the others.
+          TrainerError: naming the parameter and the rule that it breaks.
         """
-        return self._place(_known(given, _OF_SAMPLES))
+        return self._point(_known(given, _SAMPLES))
 
-    def place(self, given: Mapping[str, str]) -> Place:
-        """Of one place's parameters."""
-        return self._place(_known(given, _OF_PLACE))
+    def point(self, given: Mapping[str, str]) -> LatentPoint:
+        """Reads a point.
 
-    def ends(self, given: Mapping[str, str]) -> list[Place]:
-        """Of two places' parameters, a_... and b_...; label and truncation are of both."""
-        _known(given, (*_OF_ENDS, *_SHARED))
-        return [self._place(given, f"{end}_") for end in "ab"]
+        Raises:
+          TrainerError: naming the parameter and the rule that it breaks.
+        """
+        return self._point(_known(given, _POINT))
 
-    def _place(self, given: Mapping[str, str], prefix: str = "") -> Place:
-        return Place(
+    def endpoints(self, given: Mapping[str, str]) -> list[LatentPoint]:
+        """Reads two points, with the prefixes a_ and b_; they share label and truncation.
+
+        Raises:
+          TrainerError: naming the parameter and the rule that it breaks.
+        """
+        _known(given, (*_ENDPOINTS, *_SHARED))
+        return [self._point(given, f"{end}_") for end in "ab"]
+
+    def _point(self, given: Mapping[str, str], prefix: str = "") -> LatentPoint:
+        return LatentPoint(
             seed=_whole(given, f"{prefix}seed", 2**32),
             index=_whole(given, f"{prefix}index", COUNT, default=0),
             coordinates=self._coordinates(given, f"{prefix}coordinates"),
@@ -57,7 +65,7 @@ class Parameters:
         if "label" not in given:
             return None
         if self._num_classes is None:
-            raise TrainerError(f"label={_shown(given['label'])}: this generator knows no labels")
+            raise TrainerError(f"label={_shown(given['label'])}: this generator takes no labels")
         return _whole(given, "label", self._num_classes)
 
     def _coordinates(self, given: Mapping[str, str], name: str) -> tuple[float, ...] | None:
@@ -66,7 +74,7 @@ class Parameters:
         words = given[name].split(",")
         if len(words) != self._num_directions:
             raise TrainerError(
-                f"{name} has {len(words)} numbers; give {self._num_directions}, with commas"
+                f"{name} has {len(words)} numbers; give {self._num_directions}, comma-separated"
             )
         numbers = tuple(_number(name, word) for word in words)
         for number in numbers:
@@ -78,12 +86,12 @@ class Parameters:
 def _known(given: Mapping[str, str], names: Sequence[str]) -> Mapping[str, str]:
     for name in given:
         if name not in names:
-            raise TrainerError(f"unknown parameter {_shown(name)}; there are {', '.join(names)}")
+            raise TrainerError(f"unknown parameter {_shown(name)}; choose from: {', '.join(names)}")
     return given
 
 
 def _whole(given: Mapping[str, str], name: str, end: int, default: int | None = None) -> int:
-    """In [0, end)."""
+    """A whole number in [0, end)."""
     text = given.get(name)
     if text is None:
         if default is None:
@@ -99,7 +107,9 @@ def _truncation(given: Mapping[str, str]) -> float | None:
         return None
     number = _number("truncation", given["truncation"])
     if not 0.01 <= number <= 10:
-        raise TrainerError(f"truncation={number:g} is not in [0.01, 10]; leave it out for none")
+        raise TrainerError(
+            f"truncation={number:g} is not in [0.01, 10]; leave it out to truncate nothing"
+        )
     return number
 
 
@@ -114,5 +124,5 @@ def _number(name: str, text: str) -> float:
 
 
 def _shown(text: str) -> str:
-    """Short, and in one line."""
+    """Text cut short, in ASCII and in one line."""
     return ascii(text[:40])[1:-1]

@@ -1,4 +1,4 @@
-"""The page, served to this machine until Ctrl-C."""
+"""Serves the page to this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,32 +18,40 @@ HOST = "127.0.0.1"
 
 
 def listen(port: int) -> socket.socket:
-    """Takes the port, of this machine alone, before anything slow; 0 for any that is free.
+    """Opens a port of the loopback interface, before anything slow.
+
+    Args:
+      port: The port; 0 for any free port.
 
     Raises:
-      TrainerError: if it cannot be had.
+      TrainerError: if the port cannot be opened.
     """
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        reason = os.strerror(error.errno or 0)  # create_server adds a sentence to its own
+        reason = os.strerror(error.errno or 0)  # create_server's own text adds a sentence
         raise TrainerError(
-            f"--port={port} cannot be had ({reason}); choose another, or --port=0 for any that is "
-            "free"
+            f"--port={port} cannot be opened ({reason}); choose another, or --port=0 for any "
+            "that is free"
         ) from error
 
 
 def serve(run: Run, *, listener: socket.socket, flags: Sequence[str]) -> int:
-    """Answers at `listener` until Ctrl-C; `flags` are those of the trainer's commands, to show.
+    """Serves the page until Ctrl-C.
 
-    Raises:
-      TrainerError: if the run has no checkpoint.
+    Args:
+      run: The run, trained or restored.
+      listener: The socket that `listen` returned.
+      flags: Flags of the trainer's commands for this run, which the page shows.
+
+    Returns:
+      The exit code.
     """
     print(f"Looking for directions in {run.model_dir}, step {run.step:,} ...", flush=True)
     app = application(Explorer(run), flags)
-    # A page asks for several things at once, and they wait for each other: no news.
+    # A page sends several requests at once, which wait for each other; that is no warning.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     server = waitress.create_server(app, sockets=[listener], ident=None)
     print(f"Open http://{HOST}:{listener.getsockname()[1]}  (Ctrl-C stops)", flush=True)
-    server.run()  # which returns at Ctrl-C
+    server.run()  # returns on Ctrl-C
     return 0
