@@ -171,7 +171,7 @@ def test_a_conditional_run_is_evaluated_and_refused_without_labels(tmp_path, dat
     line = inprocess.error_line(
         *DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.conditional=True"
     )
-    assert "train.conditional=True, but generator does not take num_classes" in line
+    assert "conditional=True, but generator does not take num_classes" in line
 
 
 def test_the_average_is_kept_and_named_on_the_card(tmp_path, data_dir):

@@ -96,7 +96,7 @@ def test_the_past_generator_is_a_copy_of_some_time_ago():
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (replay.ImagePool, {"share": 1.0}, r"ImagePool\.share=1\.0 must lie in \(0, 1\)"),
+        (replay.ImagePool, {"share": 1.0}, r"ImagePool\.share=1\.0 must be in \(0, 1\)"),
         (replay.ImagePool, {"size": 10, "each_step": 3}, "=10 must be a multiple of each_step=3"),
         (replay.ImagePool, {"conditional": True}, "without the labels .*PastGenerator"),
         (replay.PastGenerator, {"share": 0.0}, r"PastGenerator\.share=0\.0"),

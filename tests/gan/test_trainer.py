@@ -227,15 +227,15 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
         ({"batch_size": 52, "discriminator_steps": 2}, "=104 is more than the dataset's 100"),
         (
             {"generator": functools.partial(conditional.generator, num_classes=10)},
-            "this generator knows labels, and train.conditional=False",
+            "conditional=False, but this generator uses labels; choose two models of one kind",
         ),
         (
             {"discriminator": conditional.projection_discriminator},
-            "train.conditional=False, but projection_discriminator needs num_classes",
+            "conditional=False, but projection_discriminator needs num_classes",
         ),
         (
             {"conditional": True},
-            "train.conditional=True, but generator does not take num_classes",
+            "conditional=True, but generator does not take num_classes",
         ),
         (
             {"generator": lambda latent_dim: None},
@@ -257,9 +257,9 @@ def test_settings_that_break_a_rule(make_strategy, settings, message):
 
 
 @pytest.mark.parametrize("mean", [tf.reduce_mean, lambda logits: logits])
-def test_a_loss_that_is_not_one_number_an_example_is_refused(make_strategy, mean):
+def test_a_loss_that_is_not_one_number_per_example_is_refused(make_strategy, mean):
     loss = GanLoss(lambda real, fake: mean(fake - real), lambda real, fake: -fake[:, 0])
-    with pytest.raises(TrainerError, match=r"one number an example is needed, \[B\]"):
+    with pytest.raises(TrainerError, match=r"must return one number per example, \[B\]"):
         make_trainer(make_strategy(1), loss=lambda: loss).train(1)
 
 

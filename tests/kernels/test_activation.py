@@ -9,7 +9,7 @@ import tensorflow as tf
 from support.kernels import compare_in_bfloat16, derivatives, normal
 
 from trainer.kernels import selection
-from trainer.kernels.activation import leaky_relu, takes
+from trainer.kernels.activation import leaky_relu, supports
 from trainer.models import layers
 
 
@@ -21,13 +21,13 @@ def test_it_is_the_plain_operations_with_derivatives_of_second_order():
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_what_fused_activation_takes():
+def test_what_fused_activation_supports():
     values = tf.zeros([2, 3], tf.bfloat16)
-    assert not takes(values, layers.leaky_relu())
+    assert not supports(values, layers.leaky_relu())
     with selection.using(["fused_activation"]):
-        assert takes(values, layers.leaky_relu())
-        assert not takes(values, keras.activations.tanh)
-        assert not takes(tf.zeros([2, 3]), layers.leaky_relu())
+        assert supports(values, layers.leaky_relu())
+        assert not supports(values, keras.activations.tanh)
+        assert not supports(tf.zeros([2, 3]), layers.leaky_relu())
 
 
 @pytest.mark.parametrize("make", [layers.Conv2D, layers.Conv2DTranspose, layers.Dense])

@@ -6,7 +6,7 @@ import tensorflow as tf
 from support.kernels import compare, normal
 
 from trainer.kernels import selection
-from trainer.kernels.convolutions import conv2d, conv2d_transpose, takes
+from trainer.kernels.convolutions import conv2d, conv2d_transpose, supports
 from trainer.models import layers
 
 SIZES = [(4, 2, 14, 14), (5, 2, 14, 14), (3, 2, 7, 8), (3, 3, 5, 4), (2, 2, 3, 3), (1, 2, 4, 4)]
@@ -20,12 +20,12 @@ def test_matmul_convolutions(channels, extent, stride, height, width):
     strides = (stride, stride)
 
     def transpose(inputs, kernel):
-        if takes(channels, inputs, strides):
+        if supports(channels, inputs, strides):
             return conv2d_transpose(inputs, kernel, strides)
         return tf.nn.conv2d_transpose(inputs, kernel, size, stride, "SAME")
 
     def convolution(inputs, kernel):
-        if takes(channels, inputs, strides):
+        if supports(channels, inputs, strides):
             return conv2d(inputs, kernel, strides)
         return tf.nn.conv2d(inputs, kernel, stride, "SAME")
 
@@ -33,13 +33,13 @@ def test_matmul_convolutions(channels, extent, stride, height, width):
     compare(["matmul_convolutions"], convolution, normal(*size), kernel)
 
 
-def test_what_matmul_convolutions_takes():
+def test_what_matmul_convolutions_supports():
     image = normal(2, 6, 6, 1)
-    assert not takes(1, image, (2, 2))
+    assert not supports(1, image, (2, 2))
     with selection.using(["matmul_convolutions"]):
-        assert takes(1, image, (2, 2))
-        assert not takes(1, image, (1, 1))
-        assert not takes(8, image, (2, 2))
+        assert supports(1, image, (2, 2))
+        assert not supports(1, image, (1, 1))
+        assert not supports(8, image, (2, 2))
 
 
 def gradients(layer, images):

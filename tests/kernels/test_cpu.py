@@ -26,7 +26,7 @@ def test_a_processor_is_named_with_what_it_can_do(
 ):
     path = tmp_path / "cpuinfo"
     path.write_text(information)
-    monkeypatch.setattr(cpu, "_INFORMATION", path)
+    monkeypatch.setattr(cpu, "_CPUINFO", path)
     monkeypatch.setattr(platform, "processor", lambda: "arm")
     assert cpu.description() == description
     assert cpu.multiplies_bfloat16() is units

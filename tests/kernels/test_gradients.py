@@ -6,7 +6,7 @@ import tensorflow as tf
 from support.kernels import compare_in_bfloat16, normal
 
 from trainer.kernels import selection
-from trainer.kernels.gradients import conv2d_transpose, takes
+from trainer.kernels.gradients import conv2d_transpose, supports
 from trainer.models import layers
 
 SIZES = [
@@ -41,13 +41,13 @@ def test_the_gradients_are_the_plain_operations(extent, strides, height, width):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_what_dilated_gradients_takes():
+def test_what_dilated_gradients_supports():
     inputs = tf.zeros([2, 3, 3, 8], tf.bfloat16)
-    assert not takes(inputs, (2, 2))
+    assert not supports(inputs, (2, 2))
     with selection.using(["dilated_gradients"]):
-        assert takes(inputs, (2, 2))
-        assert not takes(inputs, (1, 1))
-        assert not takes(tf.zeros([2, 3, 3, 8]), (2, 2))
+        assert supports(inputs, (2, 2))
+        assert not supports(inputs, (1, 1))
+        assert not supports(tf.zeros([2, 3, 3, 8]), (2, 2))
 
 
 @pytest.mark.parametrize("use_bias", [True, False])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from support.gan import make_trainer, operations
 
 from trainer.kernels import selection
-from trainer.kernels.normalization import normalize, takes
+from trainer.kernels.normalization import normalize, supports
 from trainer.models import layers
 
 SHAPE = (16, 5, 4, 6)
@@ -100,11 +100,11 @@ def test_each_replica_by_itself_if_not_synchronized(make_strategy):
 def test_what_is_left_to_keras():
     one = tf.ones([CHANNELS])
     inputs = tf.constant(values(0), tf.float32)
-    assert not takes(inputs)
+    assert not supports(inputs)
     with selection.using(["fused_normalization"]):
-        assert takes(inputs)
-        assert not takes(tf.cast(inputs, tf.float64))
-        assert takes(tf.reshape(inputs, [-1, CHANNELS]))
+        assert supports(inputs)
+        assert not supports(tf.cast(inputs, tf.float64))
+        assert supports(tf.reshape(inputs, [-1, CHANNELS]))
     assert normalize(inputs, one, one, 1e-3)[0].shape == SHAPE
     outputs, *_ = normalize(tf.reshape(inputs, [-1, CHANNELS]), one, one, 1e-3)
     assert outputs.shape == (320, CHANNELS)

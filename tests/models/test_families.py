@@ -94,7 +94,7 @@ def test_leaky_relu_has_slope_one_fifth(build):
     assert all(np.isclose(a.negative_slope, 0.2) for a in leaky)
 
 
-def test_the_articles_dropout_rates():
+def test_the_tutorials_dropout_rates():
     model = dcgan.discriminator(image_shape=SHAPE)
     assert [y.rate for y in model.layers if isinstance(y, layers.Dropout)] == [0.4, 0.4]
 

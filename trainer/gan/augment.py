@@ -1,4 +1,4 @@
-"""What the discriminator sees in an image's place: augmentations and noise, real and fake alike.
+"""Augmentations of all images that the discriminator sees, real and generated.
 
 An augmentation is called within strategy.run, on images [B, H, W, C], inside a
 `trainer.rng.key_scope` of B keys: every example has its own random numbers, whichever replica
@@ -20,28 +20,39 @@ from trainer.gan import schedules
 from trainer.gan.schedules import Value
 
 TRANSFORMATIONS = ("color", "translation", "cutout")
-"""DiffAugment's, in its order."""
+"""DiffAugment's transformations, in the order in which they are applied."""
 
 
 class Augmentation:
-    """Does nothing: the interface, and what an augmentation without state has in common."""
+    """Base class of augmentations; it changes nothing itself."""
 
     variables: Sequence[tf.Variable] = ()
-    """State, for the checkpoint; the same on every replica."""
+    """State for the checkpoint, equal on all replicas."""
 
     def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Images [B, H, W, C] at int64 scalar `step` -> as many of the same shape."""
+        """Augmented images [B, H, W, C].
+
+        Args:
+          images: [B, H, W, C] in [-1, 1].
+          step: int64 scalar, the number of steps done.
+        """
         return images
 
     def observe(self, real_sign: Callable[[], tf.Tensor], batch_size: int) -> None:
-        """After the discriminator's step: the mean sign of the global batch's real logits."""
+        """Called after each of the discriminator's updates.
+
+        Args:
+          real_sign: Returns the mean sign of the real images' logits over the global batch, a
+            scalar; all replicas must call it, or none.
+          batch_size: The global batch size.
+        """
 
 
 class InstanceNoise(Augmentation):
-    """Gaussian noise on images (Sønderby et al., 2017; Arjovsky and Bottou, 2017; hack 13).
+    """Adds Gaussian noise (Sønderby et al., 2017; Arjovsky and Bottou, 2017; ganhacks, hack 13).
 
     Args:
-      deviation: Standard deviation, where images span [-1, 1]; a schedule lets it decay.
+      deviation: Standard deviation, at least 0, of noise on images in [-1, 1]; or a schedule.
     """
 
     def __init__(self, *, deviation: Value = 0.1) -> None:
@@ -54,14 +65,15 @@ class InstanceNoise(Augmentation):
 
 
 class DiffAugment(Augmentation):
-    """DiffAugment's transformations of every image (Zhao et al., 2020, section 3.2).
+    """Applies DiffAugment's transformations to every image (Zhao et al., 2020, section 3.2).
 
     Args:
-      transformations: Some of TRANSFORMATIONS: brightness, saturation and contrast; a shift by up
-        to an eighth of a side, over zeros; and a square of half a side, cut out.
+      transformations: Some of TRANSFORMATIONS: "color" changes brightness, saturation and contrast;
+        "translation" shifts by up to an eighth of a side and fills with zeros; "cutout" sets a
+        rectangle of half the height and width to zero.
 
     Raises:
-      TrainerError: for another name.
+      TrainerError: for an unknown transformation.
     """
 
     def __init__(self, *, transformations: Sequence[str] = TRANSFORMATIONS) -> None:
@@ -74,17 +86,20 @@ class DiffAugment(Augmentation):
 
 
 class AdaptiveAugment(Augmentation):
-    """DiffAugment's transformations, each with a probability that overfitting decides (ADA).
+    """Adaptive discriminator augmentation, ADA (Karras et al., 2020, section 3.1).
 
-    The probability starts at 0. It rises while the mean sign of the discriminator's logits of real
-    images exceeds `target`, and falls otherwise, by 1 in `adjustment` images (Karras et al., 2020,
-    section 3.1 and appendix C). The paper's own transformations are others: these are shared with
-    DiffAugment, compile for TPUs, and do not mirror digits.
+    Each transformation is applied to an image with a probability that starts at 0. The probability
+    rises while the discriminator overfits, that is while the mean sign of its logits of real images
+    exceeds `target`, and falls otherwise. The paper's transformations are others: DiffAugment's
+    compile for TPUs, and do not mirror digits.
 
     Args:
-      transformations: As of DiffAugment.
-      target: Of the mean sign, in (-1, 1).
-      adjustment: In images.
+      transformations: Some of TRANSFORMATIONS, as in DiffAugment.
+      target: Mean sign at which the probability stays as it is, in (-1, 1).
+      adjustment: Number of images in which the probability can rise from 0 to 1, at least 1.
+
+    Raises:
+      TrainerError: for an unknown transformation.
     """
 
     def __init__(
@@ -107,13 +122,13 @@ class AdaptiveAugment(Augmentation):
         return images
 
     def observe(self, real_sign: Callable[[], tf.Tensor], batch_size: int) -> None:
-        move = tf.sign(tf.cast(real_sign(), tf.float32) - self._target)
-        probability = self.probability.value + move * batch_size / self._adjustment
+        direction = tf.sign(tf.cast(real_sign(), tf.float32) - self._target)
+        probability = self.probability.value + direction * batch_size / self._adjustment
         self.probability.assign(tf.clip_by_value(probability, 0.0, 1.0))
 
 
 def _color(images: tf.Tensor) -> tf.Tensor:
-    """Brightness by up to a half, saturation by up to 2, contrast from a half to one and a half."""
+    """Adds up to 0.5 either way, then scales saturation by [0, 2) and contrast by [0.5, 1.5)."""
     draws = rng.uniform(rng.next_keys("color"), [3, 1, 1, 1], images.dtype)
     brightness, saturation, contrast = draws[:, 0], draws[:, 1], draws[:, 2]
     images += brightness - 0.5
@@ -125,23 +140,25 @@ def _color(images: tf.Tensor) -> tf.Tensor:
 
 
 def _translation(images: tf.Tensor) -> tf.Tensor:
+    """Shifts by up to an eighth of each side, and fills with zeros."""
     _, height, width, _ = images.shape
     draws = rng.uniform(rng.next_keys("translation"), [2])
     for axis, (side, product) in enumerate(((height, "bji,biwc->bjwc"), (width, "bji,bhic->bhjc"))):
         reach = side // 8
         shift = tf.cast(tf.floor(draws[:, axis] * (2 * reach + 1)), tf.int32) - reach
-        # A product with shifted unit vectors: it compiles for a TPU, and so do its gradients.
+        # A product with shifted unit vectors compiles for TPUs, and so do its gradients.
         source = tf.range(side)[tf.newaxis] - shift[:, tf.newaxis]
         images = tf.einsum(product, tf.one_hot(source, side, dtype=images.dtype), images)
     return images
 
 
 def _cutout(images: tf.Tensor) -> tf.Tensor:
+    """Sets a rectangle of half the height and width to zero; it may extend past the border."""
     draws = rng.uniform(rng.next_keys("cutout"), [2])
     inside = tf.ones([], tf.bool)
     for axis, side in enumerate(images.shape[1:3]):
         size = side // 2
-        # The square's centre lies anywhere in the image.
+        # The rectangle's centre lies anywhere in the image.
         first = tf.cast(tf.floor(draws[:, axis] * (side + 1 - size % 2)), tf.int32) - size // 2
         places = tf.range(side)[tf.newaxis] - first[:, tf.newaxis]
         shape = [-1, side, 1, 1] if axis == 0 else [-1, 1, side, 1]
@@ -153,9 +170,9 @@ _FUNCTIONS = {"color": _color, "translation": _translation, "cutout": _cutout}
 
 
 def _functions(names: Sequence[str]) -> list[Callable[[tf.Tensor], tf.Tensor]]:
-    """The transformations of these names, in DiffAugment's order."""
+    """The functions of these transformations, in the order of TRANSFORMATIONS."""
     for name in names:
         if name not in TRANSFORMATIONS:
             known = ", ".join(TRANSFORMATIONS)
-            raise TrainerError(f"augmentation '{name}' is not known; choose from {known}")
+            raise TrainerError(f"transformation '{name}' is not known; choose from {known}")
     return [_FUNCTIONS[name] for name in TRANSFORMATIONS if name in names]

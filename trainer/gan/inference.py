@@ -1,4 +1,4 @@
-"""The networks in inference mode, on every replica: samples, and the discriminator's logits."""
+"""The networks in inference mode, on every replica: samples and the discriminator's logits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from trainer.gan.networks import Networks
 
 
 class Inference:
-    """Draws from the generator's average, or from the generator itself where there is none.
+    """Samples from `Networks.generator_ema`, and evaluates the discriminator.
+
+    In a multi-worker run, every process must make the same calls of `sample` and `discriminate`: a
+    program that only one process runs leaves the others waiting in their next step.
 
     Args:
       strategy: The strategy in whose scope the networks were built.
       networks: The networks.
-      seed: Seed of the fixed latents.
+      seed: The run's seed, in [0, 2**32), from which latents are drawn.
       class_counts: int [K], how often each class occurs in the training images; None if the
         networks are unconditional.
     """
@@ -36,7 +39,7 @@ class Inference:
         if class_counts is not None:
             shares = np.cumsum(class_counts) / class_counts.sum()
             self._class_ends = shares.astype(np.float32)
-        # Traced anew for each batch size, which TPUs must know.
+        # Traced anew for each batch size: TPUs need static shapes.
         self._compiled_sample = tf.function(self._sample)
         self._compiled_discriminate = tf.function(self._discriminate)
 
@@ -46,11 +49,11 @@ class Inference:
         return None if self._class_ends is None else len(self._class_ends)
 
     def latents(self, count: int, seed: int | None = None) -> tf.Tensor:
-        """[count, Z]: fixed latents, the same at every step and in every run of the seed.
+        """Latents [count, Z], the same at every step and in every run of the seed.
 
         Args:
           count: Number of latents.
-          seed: In [0, 2**32); None for the run's own.
+          seed: Seed in [0, 2**32); None for the run's own.
         """
         keys = self._keys(tf.range(count), self._seed if seed is None else seed)
         return self._networks.draw_latents(keys)
@@ -58,12 +61,12 @@ class Inference:
     def labels(
         self, count: int, *, first: int = 0, choices: Sequence[int] = ()
     ) -> np.ndarray | None:
-        """int32 [count], the labels of samples number `first` on; None if unconditional.
+        """Labels int32 [count] for samples, one class after the other; None if unconditional.
 
         Args:
           count: Number of labels.
-          first: Number of the first sample.
-          choices: Labels to take in turn; empty for every class.
+          first: Index of the first sample, from 0.
+          choices: Labels to cycle through; empty for all classes.
         """
         if self.num_classes is None:
             return None
@@ -75,27 +78,21 @@ class Inference:
     ) -> np.ndarray:
         """Images [B, H, W, C] in [-1, 1].
 
-        Every process of a multi-worker strategy must call it: a process that ran a program of its
-        own would leave the others waiting in their next step.
-
         Args:
           latents: [B, Z].
-          labels: int32 [B], for a conditional generator; None for every class in turn.
-          first: Number of the first sample, which noise layers in the generator depend on.
+          labels: int32 [B] for a conditional generator; None for those of `labels`.
+          first: Index of the first sample, from 0; noise layers of the generator depend on it.
         """
         labels = self.labels(len(latents), first=first) if labels is None else labels
         labels = None if labels is None else tf.constant(labels)
         return self._compiled_sample(latents, labels, tf.constant(first)).numpy()
 
     def discriminate(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """The discriminator's logits [B] for images [B, H, W, C] in [-1, 1].
-
-        Without augmentations; no state changes. Every process must call it.
+        """The discriminator's logits [B], without augmentations; no state changes.
 
         Args:
           images: [B, H, W, C] in [-1, 1].
-          labels: int32 [B], for a conditional discriminator; None for every class in turn, as in
-            what `sample` returns.
+          labels: int32 [B] for a conditional discriminator; None for those of `labels`.
         """
         labels = self.labels(len(images)) if labels is None else labels
         labels = None if labels is None else tf.constant(labels)
@@ -106,18 +103,16 @@ class Inference:
     def generate(self, keys: tf.Tensor) -> tf.Tensor:
         """Keys uint32 [B, 3] -> images [B, H, W, C] in [-1, 1]; call it within strategy.run.
 
-        A conditional generator draws classes with the frequencies of the training images.
+        For a conditional generator, the classes have the frequencies of the training images.
         """
         labels = None
         if self._class_ends is not None:
-            place = rng.uniform(rng.fold(keys, 0), [])
-            labels = tf.reduce_sum(
-                tf.cast(place[:, tf.newaxis] >= self._class_ends[:-1], tf.int32), 1
-            )
+            draws = rng.uniform(rng.fold(keys, 0), [1])
+            labels = tf.reduce_sum(tf.cast(draws >= self._class_ends[:-1], tf.int32), axis=1)
         return self._generate(self._networks.draw_latents(keys), labels, rng.fold(keys, 1))
 
     def _sample(self, latents: tf.Tensor, labels: tf.Tensor | None, first: tf.Tensor) -> tf.Tensor:
-        # Each replica makes all of them: they are few, and need no gather.
+        # Every replica makes all images: they are few, and this needs no gather.
         examples = first + tf.range(latents.shape[0])
         arguments = (latents, labels, rng.fold(self._keys(examples, self._seed), 0))
         images = self._strategy.run(self._generate, args=arguments)
@@ -125,9 +120,9 @@ class Inference:
 
     def _discriminate(self, images: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         def logits() -> tf.Tensor:
-            # A copy on the replica's own device: a conversion made there stays there.
-            here = tf.identity(images)
-            return self._networks.discriminate(here, labels, training=False).logits[:, 0]
+            # A copy on the replica's own device, where conversions of it are made too.
+            local = tf.identity(images)
+            return self._networks.discriminate(local, labels, training=False).logits[:, 0]
 
         return self._strategy.experimental_local_results(self._strategy.run(logits))[0]
 

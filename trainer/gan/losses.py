@@ -1,7 +1,7 @@
-"""GAN losses: pure functions from logits to one loss an example.
+"""GAN losses: pure functions of logits that return one value per example.
 
-A `GanLoss` holds the two halves. Both return [B], not yet averaged: the trainer divides by the
-global batch, so that the answer does not depend on how many replicas share it.
+A `GanLoss` holds the losses of both networks. Each returns [B], without averaging: the trainer
+divides by the size of the global batch, so that the number of replicas makes no difference.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from trainer import rng
 
 
 class GanLoss(NamedTuple):
-    """The two networks' losses; logits are [B, 1], positive for 'real'."""
+    """The losses of both networks; logits are [B, 1], positive for "real"."""
 
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     """(real_logits, fake_logits) -> [B]."""
     generator: Callable[[tf.Tensor | None, tf.Tensor], tf.Tensor]
     """(real_logits, fake_logits) -> [B]; real_logits are None unless `relativistic`."""
     relativistic: bool = False
-    """Whether the generator's loss looks at real images too."""
+    """Whether the generator's loss needs the logits of real images too."""
 
 
 def _cross_entropy(logits: tf.Tensor, labels: float | tf.Tensor) -> tf.Tensor:
@@ -33,24 +33,25 @@ def _cross_entropy(logits: tf.Tensor, labels: float | tf.Tensor) -> tf.Tensor:
 def binary_cross_entropy(
     *, real_label: float = 1.0, fake_label: float = 0.0, flip_probability: float = 0.0
 ) -> GanLoss:
-    """The tutorial's loss: Keras's binary cross-entropy on one mixed batch of both kinds.
+    """The tutorial's loss: binary cross-entropy on a mixed batch of generated and real images.
 
-    Keras averages over the 2B images of the mixed batch, hence the half. The generator's images
-    are labelled 1: the non-saturating loss of Goodfellow et al., "Generative Adversarial
-    Networks" (2014), section 3. The tutorial ends its network in a sigmoid and takes the
-    cross-entropy of that; from logits it is the same number, without the clipping.
+    The discriminator's loss is halved, because the tutorial averages over the 2B images of the
+    mixed batch. The generator is trained towards the label 1: the non-saturating loss of Goodfellow
+    et al., "Generative Adversarial Networks" (2014), section 3. The tutorial's network ends in a
+    sigmoid; the cross-entropy from logits is the same number, without Keras's clipping.
 
     Args:
       real_label: Target for real images when training the discriminator, in [0, 1].
       fake_label: Target for generated images when training the discriminator, in [0, 1].
-      flip_probability: Of each image's two labels changing places when training the
-        discriminator, in [0, 1); drawn from the enclosing `trainer.rng.key_scope`.
+      flip_probability: Probability, in [0, 1), that an image gets the other kind's target when
+        training the discriminator. If above 0, call the loss within a `trainer.rng.key_scope` of 2B
+        keys, of the fakes and then the reals.
     """
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         fake_target, real_target = fake_label, real_label
         if flip_probability:
-            keys = rng.next_keys("label flips")  # of the mixed batch: fakes, then reals
+            keys = rng.next_keys("label flips")  # fakes, then reals
             flip = rng.uniform(keys, [1]) < flip_probability
             fake_flip, real_flip = tf.split(flip, 2)
             fake_target = tf.where(fake_flip, real_label, fake_label)
@@ -65,7 +66,7 @@ def binary_cross_entropy(
 
 
 def minimax() -> GanLoss:
-    """The saturating loss of Goodfellow et al. (2014), equation 1: G minimises log(1 - D(G(z)))."""
+    """The saturating loss (Goodfellow et al., 2014, equation 1): G minimises log(1 - D(G(z)))."""
 
     def generator(real_logits: None, fake_logits: tf.Tensor) -> tf.Tensor:
         return -tf.nn.softplus(fake_logits)[:, 0]
@@ -74,7 +75,7 @@ def minimax() -> GanLoss:
 
 
 def least_squares() -> GanLoss:
-    """LSGAN with targets 0 and 1 (Mao et al., 2017, equation 9)."""
+    """The LSGAN loss with targets 0 and 1 (Mao et al., 2017, equation 9)."""
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return 0.5 * (tf.square(real_logits - 1) + tf.square(fake_logits))[:, 0]
@@ -86,7 +87,10 @@ def least_squares() -> GanLoss:
 
 
 def wasserstein() -> GanLoss:
-    """The critic's difference (Arjovsky et al., 2017); wants a gradient penalty beside it."""
+    """The Wasserstein loss (Arjovsky et al., 2017, algorithm 1); combine it with a penalty.
+
+    Without one, such as `trainer.gan.penalties.gradient_penalty`, nothing bounds the critic.
+    """
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return (fake_logits - real_logits)[:, 0]
@@ -98,7 +102,7 @@ def wasserstein() -> GanLoss:
 
 
 def hinge() -> GanLoss:
-    """Lim and Ye, "Geometric GAN" (2017); Miyato et al. (2018), equations 16 and 17."""
+    """The hinge loss (Lim and Ye, "Geometric GAN", 2017; Miyato et al., 2018, equations 16, 17)."""
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return (tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits))[:, 0]
@@ -107,7 +111,10 @@ def hinge() -> GanLoss:
 
 
 def relativistic_paired() -> GanLoss:
-    """RpGAN (Jolicoeur-Martineau, 2018), each fake against one real image, as in R3GAN (2024)."""
+    """The RpGAN loss (Jolicoeur-Martineau, 2018; Huang et al., "R3GAN", 2024).
+
+    It compares each generated image with one real image.
+    """
 
     def discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
         return tf.nn.softplus(fake_logits - real_logits)[:, 0]
@@ -119,7 +126,7 @@ def relativistic_paired() -> GanLoss:
 
 
 def auxiliary(class_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The auxiliary classifier's cross-entropy (Odena et al., 2017, equation 3).
+    """Cross-entropy of the auxiliary classifier (Odena et al., 2017, equation 3).
 
     Args:
       class_logits: [B, K].

@@ -1,4 +1,10 @@
-"""The generator and the discriminator: their settings, construction and how they are called."""
+"""The generator and the discriminator: their settings, how they are built, and how called.
+
+Samples come from an exponential moving average (EMA) of the generator's weights, if there is one
+(Karras et al., 2018). Its half-life is a number of images, so that it does not depend on the batch
+size. Early in training, the half-life is at most a fixed fraction of the images seen so far: the
+average forgets the untrained weights (the warm-up of StyleGAN2-ADA's code, Karras et al., 2020).
+"""
 
 from __future__ import annotations
 
@@ -12,18 +18,21 @@ import keras
 import tensorflow as tf
 
 from trainer import rng
-from trainer.gan import ema, optimizers
+from trainer.gan import optimizers
 from trainer.kernels import selection
 from trainer.models.validation import check_constructor, check_models
 from trainer.settings import Settings, function, integer, one_of
 
 PRECISIONS = ("float32", "mixed_bfloat16", "float64")
-"""Keras's dtype policies, without those of float16, whose gradients need scaling."""
+"""Keras's dtype policies, except those with float16, whose gradients would need scaling."""
+
+_EMA_WARM_UP = 0.05
+"""Largest half-life of the moving average, as a fraction of the images seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig(Settings):
-    """What the two networks are, and what they compute in."""
+    """Both networks, their optimizers, and the precision that they compute in."""
 
     generator: Callable[..., keras.Model] = function()
     """Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images [B, H, W, C] in
@@ -58,23 +67,24 @@ class DiscriminatorOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Networks:
-    """Both models, the average of the generator, and their optimizers."""
+    """Both models, the moving average of the generator, and the optimizers."""
 
     generator: keras.Model
     """Latents [B, Z], and labels int32 [B] if conditional -> images [B, H, W, C]."""
     discriminator: keras.Model
-    """Images, and labels if it takes them -> logits, and class logits if it classifies."""
+    """Images [B, H, W, C], and labels if it has such an input -> logits [B, 1], and class logits
+    [B, K] if it has an auxiliary classifier."""
     generator_ema: keras.Model
-    """The moving average of the generator, which samples come from; the generator itself if there
-    is no average."""
+    """The moving average of the generator; the generator itself if there is no average."""
     generator_optimizer: keras.optimizers.Optimizer
     discriminator_optimizer: keras.optimizers.Optimizer
     build_generator: Callable[[], keras.Model]
     """Builds another generator of the same architecture."""
     latent_dim: int
     dtype: str
-    """Dtype of everything that the methods return, and of the weights."""
+    """Dtype of the weights, and of all that the methods return."""
     kernels: Sequence[str]
+    """Names of the kernels in use, from `trainer.kernels.selection.KERNELS`."""
 
     @property
     def conditional(self) -> bool:
@@ -88,7 +98,14 @@ class Networks:
     def generate(
         self, model: keras.Model, latents: tf.Tensor, labels: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        """Images [B, H, W, C] of `generator`, or of another model of its architecture."""
+        """Images [B, H, W, C] of `model`, which is `generator` or one of its architecture.
+
+        Args:
+          model: The generator to call.
+          latents: [B, Z].
+          labels: int32 [B] if conditional, else None.
+          training: Whether to call it in training mode.
+        """
         inputs = latents if labels is None else [latents, labels]
         with selection.using(self.kernels):
             return tf.cast(model(inputs, training=training), self.dtype)
@@ -96,12 +113,15 @@ class Networks:
     def discriminate(
         self, images: tf.Tensor, labels: tf.Tensor | None, training: bool = True
     ) -> DiscriminatorOutput:
-        """The discriminator's output for images [B, H, W, C], and labels int32 [B] if it takes any.
+        """The discriminator's output.
 
-        In inference mode it drops nothing out and changes no state.
+        Args:
+          images: [B, H, W, C] in [-1, 1].
+          labels: int32 [B] if conditional, else None.
+          training: Whether to call it in training mode; in inference mode no state changes.
         """
         inputs = [images, labels] if len(self.discriminator.inputs) == 2 else images
-        # A penalty differentiates the discriminator's gradient once more.
+        # Penalties differentiate the discriminator's gradient once more.
         with selection.using(selection.twice_differentiable(self.kernels)):
             outputs = self.discriminator(inputs, training=training)
         if len(self.discriminator.outputs) == 2:
@@ -110,6 +130,36 @@ class Networks:
                 tf.cast(logits, self.dtype), tf.cast(class_logits, self.dtype)
             )
         return DiscriminatorOutput(tf.cast(outputs, self.dtype), None)
+
+    def update_ema(self, decay: tf.Tensor) -> None:
+        """Moves the average towards the generator; call it on every replica, in strategy.run.
+
+        Batch normalisation's statistics, which are moving averages already, are copied.
+
+        Args:
+          decay: Weight of the old average, a scalar in [0, 1].
+        """
+        average, model = self.generator_ema, self.generator
+        for old, new in zip(average.trainable_variables, model.trainable_variables, strict=True):
+            weight = tf.cast(decay, old.dtype)
+            old.assign(new.value + weight * (old.value - new.value))
+        for old, new in zip(
+            average.non_trainable_variables, model.non_trainable_variables, strict=True
+        ):
+            old.assign(new.value)
+
+
+def ema_decay(half_life: float, batch_size: int, step: tf.Tensor) -> tf.Tensor:
+    """The weight of the old average in an update, a float64 scalar.
+
+    Args:
+      half_life: Half-life in images, above 0.
+      batch_size: Global batch size, the number of images between updates.
+      step: int64 scalar, the number of steps done before this one.
+    """
+    seen = tf.cast(step + 1, tf.float64) * batch_size
+    half_life = tf.minimum(tf.constant(half_life, tf.float64), _EMA_WARM_UP * seen)
+    return tf.pow(tf.constant(0.5, tf.float64), batch_size / half_life)
 
 
 def build(
@@ -120,14 +170,14 @@ def build(
     averaged: bool,
     kernels: Sequence[str],
 ) -> Networks:
-    """Builds both networks; call it within the scope of their strategy.
+    """Builds both networks; call it within the strategy's scope.
 
     Args:
       config: The networks' settings.
       image_shape: (H, W, C).
       num_classes: Number of classes; None if unconditional.
       averaged: Whether to keep a moving average of the generator.
-      kernels: The chosen kernels, as `trainer.kernels.selection.choose` returns them.
+      kernels: Names of the kernels to use, as `trainer.kernels.selection.choose` returns them.
 
     Raises:
       TrainerError: if the models do not fit each other or the images.
@@ -151,31 +201,28 @@ def build(
         )
         generator_ema = build_generator() if averaged else generator
     if averaged:
-        ema.start(generator_ema, generator)
+        generator_ema.set_weights(generator.get_weights())
     return Networks(
         generator=generator,
         discriminator=discriminator,
         generator_ema=generator_ema,
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
-        build_generator=_with_policy(build_generator, config.precision),
+        build_generator=functools.partial(_with_policy, config.precision, build_generator),
         latent_dim=config.latent_dim,
         dtype=dtype,
         kernels=kernels,
     )
 
 
-def _with_policy(make: Callable[[], keras.Model], precision: str) -> Callable[[], keras.Model]:
-    def build_with_policy() -> keras.Model:
-        with _dtype_policy(precision):
-            return make()
-
-    return build_with_policy
+def _with_policy(precision: str, make: Callable[[], keras.Model]) -> keras.Model:
+    with _dtype_policy(precision):
+        return make()
 
 
 @contextlib.contextmanager
 def _dtype_policy(name: str) -> Iterator[str]:
-    """Models built within it compute by Keras's dtype policy `name`; yields their weights' dtype."""
+    """Models built within it have the dtype policy `name`; yields the dtype of their weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -23,14 +23,14 @@ def adam(
 
     Args:
       learning_rate: A number, or a schedule over the optimizer's own steps.
-      beta_1: Decay of the gradient's mean, in [0, 1).
-      beta_2: Decay of the squared gradient's mean, in [0, 1), or a schedule.
-      epsilon: Added to the root of that mean.
-      weight_decay: The share of each weight, times the learning rate, that a step takes off it
-        (AdamW: Loshchilov and Hutter, 2019); None for none.
+      beta_1: Decay of the average gradient, in [0, 1).
+      beta_2: Decay of the average squared gradient, in [0, 1), or a schedule.
+      epsilon: Added to the root of the average squared gradient.
+      weight_decay: Decoupled weight decay coefficient (AdamW: Loshchilov and Hutter, 2019): each
+        step first subtracts learning_rate * weight_decay of every weight. None for no decay.
     """
     return ScheduledAdam(
-        _Rate.of(learning_rate),
+        _as_keras_schedule(learning_rate),
         beta_1=beta_1,
         beta_2=beta_2,
         epsilon=epsilon,
@@ -41,57 +41,67 @@ def adam(
 def sgd(
     *, learning_rate: Value = 0.01, momentum: float = 0.0, weight_decay: float | None = None
 ) -> keras.optimizers.Optimizer:
-    """Stochastic gradient descent.
+    """Stochastic gradient descent, with momentum if it is above 0.
 
     Args:
       learning_rate: A number, or a schedule over the optimizer's own steps.
-      momentum: Share of the last update that the next one goes on with, in [0, 1].
-      weight_decay: As of `adam`.
+      momentum: Momentum coefficient, in [0, 1).
+      weight_decay: Decoupled weight decay coefficient, as in `adam`; None for no decay.
     """
     return keras.optimizers.SGD(
-        _Rate.of(learning_rate), momentum=momentum, weight_decay=weight_decay
+        _as_keras_schedule(learning_rate), momentum=momentum, weight_decay=weight_decay
     )
 
 
-class _Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule, as Keras takes one for a learning rate."""
+class _KerasSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of ours in the form that Keras accepts as a learning rate."""
 
     def __init__(self, schedule: schedules.Schedule) -> None:
         self._schedule = schedule
-
-    @classmethod
-    def of(cls, value: Value) -> Value:
-        return cls(value) if callable(value) else value
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         return self._schedule(tf.convert_to_tensor(step))
 
 
-class ScheduledAdam(keras.optimizers.Adam):
-    """Keras's Adam, whose beta_2 may be a schedule."""
+def _as_keras_schedule(value: Value) -> float | _KerasSchedule:
+    return _KerasSchedule(value) if callable(value) else value
 
-    beta_2: Value
+
+class ScheduledAdam(keras.optimizers.Adam):
+    """Keras's Adam, but beta_2 may be a schedule over the optimizer's own steps."""
 
     def update_step(self, gradient, variable, learning_rate) -> None:
-        given = self.beta_2
-        self.beta_2 = schedules.at(given, tf.convert_to_tensor(self.iterations), variable.dtype)
-        try:
-            super().update_step(gradient, variable, learning_rate)
-        finally:
-            self.beta_2 = given
+        """Updates one variable, as Keras's Adam does; there, beta_2 must be a number.
+
+        The algorithm is Kingma and Ba's algorithm 1, in the order that the end of their section 2
+        recommends.
+        """
+        ops, dtype = keras.ops, variable.dtype
+        iterations = tf.convert_to_tensor(self.iterations)
+        beta_2 = schedules.at(self.beta_2, iterations, dtype)
+        step = ops.cast(iterations + 1, dtype)
+        correction_1 = 1 - ops.power(ops.cast(self.beta_1, dtype), step)
+        correction_2 = 1 - ops.power(beta_2, step)
+        rate = ops.cast(learning_rate, dtype) * ops.sqrt(correction_2) / correction_1
+        gradient = ops.cast(gradient, dtype)
+        index = self._get_variable_index(variable)
+        mean, square = self._momentums[index], self._velocities[index]
+        self.assign_add(mean, (gradient - mean) * (1 - self.beta_1))
+        self.assign_add(square, (ops.square(gradient) - square) * (1 - beta_2))
+        self.assign_sub(variable, mean * rate / (ops.sqrt(square) + self.epsilon))
 
 
 def for_reduced_gradients(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """Builds `optimizer` to apply, on every replica, gradients that all replicas agree on.
+    """Builds `optimizer` to apply gradients that are already summed over all replicas.
 
-    Keras would sum the gradients over the replicas inside `apply`, after clipping each replica's
-    share on its own. The trainer sums first: then the norms it reports and any clipping are those
-    of the whole batch, and the sum crosses the network once. Call inside `strategy.scope()`.
+    Keras would clip each replica's gradients by themselves and then sum them over the replicas
+    inside `apply`. The trainer sums first, so that gradient norms and clipping are those of the
+    global batch, and gradients cross the network once. Call inside `strategy.scope()`.
 
     Raises:
-      RuntimeError: where this Keras release has no such step to skip.
+      RuntimeError: if this Keras release has no such step to skip.
     """
     if not hasattr(optimizer, "_all_reduce_sum_gradients"):
         raise RuntimeError(
@@ -104,10 +114,10 @@ def for_reduced_gradients(
 
 
 def state(optimizer: keras.optimizers.Optimizer) -> list[tf.Variable]:
-    """What a checkpoint must hold of a built optimizer: its step count and slots.
+    """The variables of a built optimizer for the checkpoint: its step count and slots.
 
-    Not the learning rate, which Keras keeps in a variable too: that is the config's to say, and a
-    resumed run must follow the config.
+    The learning rate, which Keras keeps in a variable too, is left out: a resumed run takes it from
+    its config.
     """
     slots = [v for v in optimizer.variables if v is not getattr(optimizer, "_learning_rate", None)]
     return [v.value for v in slots]

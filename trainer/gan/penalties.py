@@ -1,8 +1,8 @@
-"""Penalties on the discriminator's gradient with respect to its images: one term an example.
+"""Penalties on the discriminator's gradient with respect to its images, one value per example.
 
-A penalty is a function (judged) -> [B] of what the discriminator has just judged. It takes each
-example's own gradient, so the discriminator should not mix its examples; one with minibatch
-statistics is penalised for the gradient of its group's logits, as in StyleGAN2 (2020).
+A penalty is a function of `PenaltyInputs` that returns [B], without averaging. It takes the
+gradient of each logit with respect to its own image. In a discriminator with minibatch statistics,
+that gradient also includes the logits of the image's group, as in StyleGAN2 (2020).
 """
 
 from __future__ import annotations
@@ -19,60 +19,63 @@ from trainer.gan.schedules import Value
 
 @dataclass(frozen=True)
 class PenaltyInputs:
-    """A batch that the discriminator has judged."""
+    """The batch of one update of the discriminator."""
 
     real: tf.Tensor
-    """[B, H, W, C] in [-1, 1]."""
+    """Real images [B, H, W, C] in [-1, 1]."""
     fake: tf.Tensor
-    """[B, H, W, C] in [-1, 1]."""
+    """Generated images [B, H, W, C] in [-1, 1]."""
     gradients: Callable[[], tuple[tf.Tensor, tf.Tensor]]
-    """Those of each logit with respect to its own image, real and fake: [B, H, W, C] each."""
+    """Returns the gradient of each logit with respect to its own image, before augmentation: of the
+    real and of the generated images, [B, H, W, C] each."""
     critic: Callable[[tf.Tensor], tf.Tensor]
-    """Judges other images [B, H, W, C] in the real ones' place -> logits [B, 1]; callable once,
+    """Images [B, H, W, C], with the real images' labels -> logits [B, 1]. It may be called once,
     within a `trainer.rng.key_scope` of B keys."""
     step: tf.Tensor
-    """int64 scalar, from 0."""
+    """int64 scalar, the number of steps done."""
 
 
 Penalty = Callable[[PenaltyInputs], tf.Tensor]
 
 
 def r1(*, gamma: Value = 1.0) -> Penalty:
-    """gamma/2 |grad D|^2 at real images (Mescheder et al., 2018, equation 9).
+    """The R1 penalty, gamma/2 |grad D|^2 at real images (Mescheder et al., 2018, equation 9).
 
     Args:
-      gamma: At least 0, or a schedule.
+      gamma: Weight, at least 0, or a schedule.
     """
-    return lambda judged: _zero_centred(judged.gradients()[0], gamma, judged.step)
+    return lambda inputs: _zero_centred(inputs.gradients()[0], gamma, inputs.step)
 
 
 def r2(*, gamma: Value = 1.0) -> Penalty:
-    """gamma/2 |grad D|^2 at generated images (Mescheder et al., 2018, equation 10).
+    """The R2 penalty, gamma/2 |grad D|^2 at generated images (Mescheder et al., 2018, equation 10).
 
     Args:
-      gamma: At least 0, or a schedule.
+      gamma: Weight, at least 0, or a schedule.
     """
-    return lambda judged: _zero_centred(judged.gradients()[1], gamma, judged.step)
+    return lambda inputs: _zero_centred(inputs.gradients()[1], gamma, inputs.step)
 
 
 def gradient_penalty(*, weight: Value = 10.0) -> Penalty:
-    """weight (|grad D| - 1)^2 between a real and a generated image (Gulrajani et al., 2017).
+    """weight (|grad D| - 1)^2 at a point between a real and a generated image (WGAN-GP).
+
+    The point is drawn uniformly from the line between both (Gulrajani et al., 2017, equation 3).
 
     Args:
       weight: At least 0, or a schedule.
     """
 
-    def penalty(judged: PenaltyInputs) -> tf.Tensor:
-        real, fake = judged.real, judged.fake
-        place = rng.uniform(rng.next_keys("gradient penalty"), [1, 1, 1], real.dtype)
-        images = real + place * (fake - real)
+    def penalty(inputs: PenaltyInputs) -> tf.Tensor:
+        real, fake = inputs.real, inputs.fake
+        position = rng.uniform(rng.next_keys("gradient penalty"), [1, 1, 1], real.dtype)
+        images = real + position * (fake - real)
         with tf.GradientTape() as tape:
             tape.watch(images)
-            logits = judged.critic(images)
+            logits = inputs.critic(images)
         squared = _squared_norm(tape.gradient(logits, images))
-        # The root's own gradient is infinite at zero, where a new or dead critic may be.
+        # The root's gradient is infinite at 0, which a new or dead critic may return.
         excess = tf.sqrt(squared + 1e-12) - 1
-        return schedules.at(weight, judged.step, real.dtype) * tf.square(excess)
+        return schedules.at(weight, inputs.step, real.dtype) * tf.square(excess)
 
     return penalty
 

@@ -1,7 +1,8 @@
-"""Replay from the past, beside the generator of the day, for the discriminator to learn from.
+"""Replays earlier fakes to the discriminator, beside those of the current generator.
 
-Such a memory takes part in the discriminator's step only. It is called within strategy.run, inside
-a `trainer.rng.key_scope` of one key an example, and its variables are the same on every replica.
+A replay takes part in the discriminator's updates only. Its methods are called within strategy.run,
+`mix` inside a `trainer.rng.key_scope` of one key per example. Its variables are equal on all
+replicas.
 """
 
 from __future__ import annotations
@@ -16,43 +17,53 @@ from trainer.errors import TrainerError
 from trainer.gan.networks import Networks
 
 Gather = Callable[[tf.Tensor, int], tf.Tensor]
-"""(this replica's part [b, ...], n) -> the global batch's first n [n, ...], on every replica."""
+"""(this replica's part [b, ...] of a batch, n) -> the first n of the global batch, [n, ...]."""
 
 
 class Replay:
-    """Shows what it is given: the interface. Constructors take a run's networks and image shape."""
+    """Base class; it replays nothing itself.
+
+    Constructors take the run's networks and (H, W, C), the shape of its images.
+    """
 
     variables: Sequence[tf.Variable] = ()
-    """State, for the checkpoint."""
+    """State for the checkpoint."""
 
     def mix(self, fake: tf.Tensor, generate: Callable[[keras.Model], tf.Tensor]) -> tf.Tensor:
-        """Puts fakes of the past in the place of some of today's.
+        """Replaces some of the current generator's fakes by earlier ones; returns [b, H, W, C].
 
         Args:
-          fake: [b, H, W, C], the generator's.
-          generate: A generator's images from the same latents: -> [b, H, W, C].
+          fake: [b, H, W, C], this replica's fakes.
+          generate: Another generator -> its images [b, H, W, C] from the same latents.
         """
         return fake
 
     def push(
         self, fake: tf.Tensor, generator: keras.Model, step: tf.Tensor, gather: Gather
     ) -> None:
-        """After the step: fakes of this replica, and the generator that made them."""
+        """Called at the end of each step, to remember it.
+
+        Args:
+          fake: [b, H, W, C], this replica's fakes of the current generator, before `mix`.
+          generator: The current generator, after its update.
+          step: int64 scalar, the number of steps done before this one.
+          gather: Collects the first examples of the global batch on every replica.
+        """
 
 
 class ImagePool(Replay):
-    """A buffer of past fakes, drawn from with equal chances (Shrivastava et al., 2017, 2.3).
+    """A buffer of earlier fakes, which are replayed at random (Shrivastava et al., 2017, 2.3).
 
-    Every step writes some of its fakes over the oldest ones. Until the buffer is full, today's
-    fakes stand in for what it lacks.
+    Every step replaces the oldest images of the buffer by some of its own fakes. While the buffer
+    is not full, draws of its empty places leave the current fakes as they are.
 
     Args:
-      share: Of a batch's fakes that come from the buffer, in (0, 1).
-      size: Of the buffer, in images.
-      each_step: Images that a step adds, at most the batch size.
+      share: Fraction of a batch's fakes to draw from the buffer, in (0, 1).
+      size: Number of images in the buffer, a multiple of each_step.
+      each_step: Number of images that each step adds, at least 1 and at most the batch size.
 
     Raises:
-      TrainerError: if a number is out of range.
+      TrainerError: if a number is out of range, or the networks are conditional.
     """
 
     def __init__(
@@ -68,11 +79,12 @@ class ImagePool(Replay):
         if networks.conditional:
             raise TrainerError(
                 "ImagePool keeps images without the labels that a conditional discriminator needs; "
-                "use replay.PastGenerator"
+                "use replay.PastGenerator, as hacks/past_generator.gin does"
             )
         if each_step < 1 or size % each_step:
             raise TrainerError(
-                f"ImagePool.size={size} must be a multiple of each_step={each_step}, at least 1"
+                f"ImagePool.size={size} must be a multiple of each_step={each_step}, which must be "
+                "at least 1"
             )
         self._share = share
         self._size = size
@@ -84,11 +96,11 @@ class ImagePool(Replay):
 
     def mix(self, fake: tf.Tensor, generate: Callable[[keras.Model], tf.Tensor]) -> tf.Tensor:
         draws = rng.uniform(rng.next_keys("replay"), [2])
-        slots = tf.cast(tf.floor(draws[:, 0] * self._size), tf.int64)
+        indices = tf.cast(tf.floor(draws[:, 0] * self._size), tf.int64)
         buffer = tf.reshape(self._images.value, (self._size, *fake.shape[1:]))
-        past = tf.gather(buffer, slots)
-        old = (draws[:, 1] < self._share) & (slots < self._count.value)
-        return tf.where(tf.reshape(old, [-1, 1, 1, 1]), past, fake)
+        earlier = tf.gather(buffer, indices)
+        replayed = (draws[:, 1] < self._share) & (indices < self._count.value)
+        return tf.where(tf.reshape(replayed, [-1, 1, 1, 1]), earlier, fake)
 
     def push(
         self, fake: tf.Tensor, generator: keras.Model, step: tf.Tensor, gather: Gather
@@ -102,11 +114,11 @@ class ImagePool(Replay):
 
 
 class PastGenerator(Replay):
-    """A copy of the generator of some time ago makes some of the fakes (ganhacks, hack 8).
+    """A copy of an earlier generator makes some of the fakes (ganhacks, hack 8).
 
     Args:
-      share: Of a batch's fakes that the past generator makes, in (0, 1).
-      period: Steps between copies.
+      share: Fraction of a batch's fakes that the copy makes, in (0, 1).
+      period: Number of steps between copies, at least 1.
 
     Raises:
       TrainerError: if a number is out of range.
@@ -129,17 +141,17 @@ class PastGenerator(Replay):
         self.variables = tuple(variable.value for variable in self._past.variables)
 
     def mix(self, fake: tf.Tensor, generate: Callable[[keras.Model], tf.Tensor]) -> tf.Tensor:
-        old = rng.uniform(rng.next_keys("past"), [1, 1, 1]) < self._share
-        return tf.where(old, generate(self._past), fake)
+        replayed = rng.uniform(rng.next_keys("past"), [1, 1, 1]) < self._share
+        return tf.where(replayed, generate(self._past), fake)
 
     def push(
         self, fake: tf.Tensor, generator: keras.Model, step: tf.Tensor, gather: Gather
     ) -> None:
         due = tf.equal(step % self._period, 0)
-        for past, today in zip(self._past.variables, generator.variables, strict=True):
-            past.assign(tf.where(due, today.value, past.value))
+        for past, current in zip(self._past.variables, generator.variables, strict=True):
+            past.assign(tf.where(due, current.value, past.value))
 
 
 def _check_share(name: str, share: float) -> None:
     if not 0 < share < 1:
-        raise TrainerError(f"{name}.share={share} must lie in (0, 1)")
+        raise TrainerError(f"{name}.share={share} must be in (0, 1)")

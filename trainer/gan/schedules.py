@@ -1,7 +1,8 @@
-"""Values that change while training: functions of the step, from 0, that a config may bind.
+"""Schedules: values that are functions of the step.
 
-Where a setting takes a `Value`, it takes a number or a schedule. Optimizers count their own steps:
-with `train.discriminator_steps` of k, the discriminator's makes k in one step of the trainer.
+A setting of type `Value` accepts a number or a schedule. An optimizer evaluates its schedules at
+its own number of updates: with discriminator_steps=k, the discriminator's optimizer makes k updates
+in each step of the trainer.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import tensorflow as tf
 from trainer.errors import TrainerError
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
-"""Step, an integer scalar from 0 -> the value at that step, a scalar of Keras's floatx."""
+"""The number of steps done, an integer scalar -> the value, a scalar of Keras's floatx."""
 Value = float | Schedule
 
 
 def at(value: Value, step: tf.Tensor, dtype: str) -> tf.Tensor:
-    """The value, a scalar of `dtype`, at int64 scalar `step`."""
+    """The value, as a scalar of `dtype`, at the int64 scalar `step`."""
     return tf.cast(value(step) if callable(value) else value, dtype)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant:
-    """The same value at every step: what another schedule is compared with.
+    """The same value at every step, to compare another schedule with.
 
     Args:
       value: The value.
@@ -47,11 +48,12 @@ class Cosine:
     Args:
       first: Value at the end of the warm-up.
       last: Value from step warm_up_steps + steps on; it may be larger than `first`.
-      steps: Length of the cosine, at least 1.
-      warm_up_steps: Steps before the cosine, in which the value rises linearly from 0; at least 0.
+      steps: Number of steps of the cosine, at least 1.
+      warm_up_steps: Number of steps before the cosine, during which the value rises linearly from
+        0; at least 0.
 
     Raises:
-      TrainerError: for lengths that are out of range.
+      TrainerError: if a number of steps is out of range.
     """
 
     first: float
@@ -68,7 +70,7 @@ class Cosine:
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """See `Schedule`."""
-        # In float64, whose rounding is the same on every device that trains in float32.
+        # Computed in float64, so that devices do not differ after rounding to float32.
         step = tf.cast(step, tf.float64)
         done = tf.clip_by_value((step - self.warm_up_steps) / self.steps, 0.0, 1.0)
         value = self.last + (self.first - self.last) * 0.5 * (1 + tf.cos(math.pi * done))
@@ -79,14 +81,14 @@ class Cosine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WarmUp:
-    """Rises linearly from 0 to `value` over `steps`, and is constant from there.
+    """Rises linearly from 0 to `value` over `steps` steps, and stays there.
 
     Args:
       value: Value from step `steps` on.
-      steps: Length of the warm-up, at least 1.
+      steps: Number of steps of the warm-up, at least 1.
 
     Raises:
-      TrainerError: for a length that is out of range.
+      TrainerError: if `steps` is out of range.
     """
 
     value: float

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from trainer import rng
 from trainer.errors import TrainerError
-from trainer.gan import ema, losses
+from trainer.gan import losses
 from trainer.gan.augment import Augmentation
 from trainer.gan.losses import GanLoss
-from trainer.gan.networks import DiscriminatorOutput, Networks
+from trainer.gan.networks import DiscriminatorOutput, Networks, ema_decay
 from trainer.gan.penalties import Penalty, PenaltyInputs
 from trainer.gan.replay import Replay
 from trainer.settings import Settings, function, functions, integer
@@ -28,28 +28,29 @@ METRICS = (
     "gradient_norm/discriminator",
     "gradient_norm/generator",
 )
+"""Metrics of a step, in the order in which `ReplicaStep` returns them."""
 
-_REPLAY_STREAM = "opponents"  # its first name: another one would give other random numbers
+_REPLAY_STREAM = "opponents"  # hashed into the random numbers, so it must not change
 
 Keys = Callable[[str], tf.Tensor]
-"""Name of a random stream -> keys uint32 [b, 3] of this replica's examples in this step."""
+"""Name of a random stream -> keys uint32 [b, 3] of this replica's examples in the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepConfig(Settings):
-    """Losses, penalties and step counts of one train step."""
+    """Losses, penalties and numbers of updates of one train step."""
 
     loss: Callable[[], GanLoss] = function(losses.binary_cross_entropy)
     """Makes the losses of both networks."""
     auxiliary_weight: float = 1.0
-    """Weight of the class loss, if the discriminator has an auxiliary classifier."""
+    """Weight of the classification loss, if the discriminator has an auxiliary classifier."""
     penalties: Sequence[Callable[[], Penalty]] = functions()
     """Each makes a penalty that is added to the discriminator's loss."""
     augmentations: Sequence[Callable[[], Augmentation]] = functions()
     """Constructors of augmentations of all images that the discriminator sees, in this order."""
     replay: Callable[..., Replay] | None = function(None)
-    """Constructor, (networks, image_shape), of a memory that replays earlier fakes to the
-    discriminator."""
+    """Constructor, (networks, image_shape), of a `trainer.gan.replay.Replay`, which shows earlier
+    fakes to the discriminator."""
     discriminator_steps: int = integer(1, at_least=1)
     """Batches that the discriminator is trained on in each step."""
     batch_size: int = integer(128, at_least=1)
@@ -62,12 +63,14 @@ class StepConfig(Settings):
 
 
 class DiscriminatorStep(NamedTuple):
-    """What the discriminator's phase returns, on this replica."""
+    """Results of the discriminator's update, on this replica."""
 
     loss: tf.Tensor
-    """This replica's term of the mean over the global batch; so are both accuracies."""
+    """This replica's term of the mean over the global batch."""
     real_accuracy: tf.Tensor
+    """Fraction of real images with a positive logit; this replica's term of the mean."""
     fake_accuracy: tf.Tensor
+    """Fraction of generated images with a negative logit; this replica's term of the mean."""
     gradient_norm: tf.Tensor
     """Norm of the gradient of the global batch."""
     fakes: tf.Tensor
@@ -75,7 +78,7 @@ class DiscriminatorStep(NamedTuple):
 
 
 class GeneratorStep(NamedTuple):
-    """What the generator's phase returns, on this replica."""
+    """Results of the generator's update, on this replica."""
 
     loss: tf.Tensor
     """This replica's term of the mean over the global batch."""
@@ -85,11 +88,11 @@ class GeneratorStep(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplicaStep:
-    """One train step, the tutorial's two phases, on this replica's part of each batch.
+    """One train step, the tutorial's two phases, on this replica's part of the batch.
 
-    In the first phase the generator makes fakes in inference mode, and the discriminator is trained
-    on one mixed batch of them and real images. In the second the generator is trained, on new
-    latents and in training mode, through the discriminator, whose weights stay as they are.
+    In the first phase, the generator makes fakes in inference mode, and the discriminator is
+    trained on a mixed batch of these and of real images. In the second phase, the generator is
+    trained on new latents, in training mode, through the discriminator, whose weights stay fixed.
     """
 
     config: StepConfig
@@ -99,7 +102,7 @@ class ReplicaStep:
     augmentations: Sequence[Augmentation]
     replay: Replay | None
     seed: int
-    """Seed of the noise stream in use: config.seed unless the run was rolled back."""
+    """Seed of all random numbers of a step: config.seed, or another one after a rollback."""
     gather_batch: Callable[..., tuple[tf.Tensor, tf.Tensor | None]]
     """(data, indices int32 [b]) -> images [b, H, W, C] in [-1, 1], and labels int32 [b] or None."""
 
@@ -112,7 +115,8 @@ class ReplicaStep:
           step: int64 scalar, the number of steps done before.
 
         Returns:
-          [len(METRICS)], summed over the replicas; the discriminator's are those of its last batch.
+          The METRICS of the global batch, [len(METRICS)]; the discriminator's are those of the last
+          of its batches.
         """
         batch_size = self.config.batch_size
         context = tf.distribute.get_replica_context()
@@ -133,8 +137,7 @@ class ReplicaStep:
             gather = functools.partial(_first_of_global_batch, examples)
             self.replay.push(discriminator.fakes, self.networks.generator, step, gather)
         if self.config.ema_half_life:
-            decay = ema.decay(self.config.ema_half_life, batch_size, step)
-            ema.update(self.networks.generator_ema, self.networks.generator, decay)
+            self.networks.update_ema(ema_decay(self.config.ema_half_life, batch_size, step))
         means = [discriminator.loss, discriminator.real_accuracy, discriminator.fake_accuracy]
         means = sum_over_replicas(tf.stack([*means, generator.loss]))
         norms = [discriminator.gradient_norm, generator.gradient_norm]
@@ -143,7 +146,7 @@ class ReplicaStep:
     def _train_discriminator(
         self, real: tf.Tensor, labels: tf.Tensor | None, keys: Keys, step: tf.Tensor
     ) -> DiscriminatorStep:
-        """Phase 1: one mixed batch of fakes (label 0) and reals (label 1)."""
+        """Phase 1: updates the discriminator on a mixed batch of fakes and reals."""
         fakes, mixed = self._fakes(labels, keys)
         both = tf.concat([mixed, real], axis=0)
         both_labels = None if labels is None else tf.tile(labels, [2])
@@ -179,7 +182,7 @@ class ReplicaStep:
         )
 
     def _fakes(self, labels: tf.Tensor | None, keys: Keys) -> tuple[tf.Tensor, tf.Tensor]:
-        """Fakes of the current generator, and the same with earlier ones mixed in."""
+        """Fakes of the current generator, and the same with some replaced by earlier ones."""
         latents = self.networks.draw_latents(keys("latents/1"))
 
         def generate(model: keras.Model) -> tf.Tensor:
@@ -193,7 +196,7 @@ class ReplicaStep:
             return fakes, self.replay.mix(fakes, generate)
 
     def _penalty_terms(self, inputs: PenaltyInputs, keys: Keys) -> Iterator[tf.Tensor]:
-        """This replica's term of the mean of each penalty."""
+        """This replica's term of each penalty's mean over the global batch."""
         for i, penalty in enumerate(self.penalties):
             with rng.key_scope(keys(f"penalty/{i}")):
                 yield self._global_mean(penalty(inputs))
@@ -201,7 +204,13 @@ class ReplicaStep:
     def _class_loss(
         self, output: DiscriminatorOutput, labels: tf.Tensor | None, share: float = 1.0
     ) -> tf.Tensor | float:
-        """This replica's term of the auxiliary classifier's mean loss; 0 without a classifier."""
+        """This replica's term of the weighted classification loss; 0 without a classifier.
+
+        Args:
+          output: The discriminator's output.
+          labels: int32, one per example of the output; None if unconditional.
+          share: 1 / (examples of the output per example of the batch).
+        """
         if output.class_logits is None:
             return 0.0
         loss = losses.auxiliary(output.class_logits, labels)
@@ -210,7 +219,7 @@ class ReplicaStep:
     def _train_generator(
         self, real: tf.Tensor, labels: tf.Tensor | None, keys: Keys, step: tf.Tensor
     ) -> GeneratorStep:
-        """Phase 2: new latents, labelled real; only the generator's variables are updated."""
+        """Phase 2: updates the generator on fakes from new latents."""
         latents = self.networks.draw_latents(keys("latents/2"))
         with tf.GradientTape() as tape, rng.key_scope(keys("layers/2")):
             fakes = self.networks.generate(self.networks.generator, latents, labels, training=True)
@@ -235,15 +244,15 @@ class ReplicaStep:
         return self._discriminate(images, labels, step).logits
 
     def _global_mean(self, per_example: tf.Tensor) -> tf.Tensor:
-        """This replica's term of the mean over the global batch; [b] -> scalar.
+        """This replica's term of the mean over the global batch: [b] -> scalar.
 
         Raises:
-          TrainerError: for another shape, whose sum would be another number than the mean's.
+          TrainerError: for any other rank, because the sum would not become the mean.
         """
         if per_example.shape.rank != 1:
             raise TrainerError(
-                f"a loss or penalty returns {tuple(per_example.shape)} where one number an example "
-                "is needed, [B]; sum over an example's own axes, and leave the mean to the trainer"
+                f"a loss or penalty returns {tuple(per_example.shape)}, but must return one number "
+                "per example, [B]; sum over each example's axes, and leave the mean to the trainer"
             )
         return tf.reduce_sum(per_example) / self.config.batch_size
 
@@ -254,27 +263,36 @@ class ReplicaStep:
         tape: tf.GradientTape,
         loss: tf.Tensor,
     ) -> tf.Tensor:
-        """One optimizer step on the gradient of the global batch; returns that gradient's norm."""
+        """One update by the gradient of the global batch; returns that gradient's norm."""
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])
-        # The gradient of an embedding comes as rows, with repeats: densify before sum and norm.
+        # An embedding's gradient is a list of rows with repeats: densify it before sum and norm.
         gradients = sum_over_replicas([tf.convert_to_tensor(gradient) for gradient in gradients])
         optimizer.apply(gradients, variables)
         return tf.linalg.global_norm(gradients)
 
 
 def sum_over_replicas(tensors):
-    """Within strategy.run: the sum over all replicas of each tensor."""
+    """The sum of each tensor over all replicas; call it within strategy.run."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def _keys_of_turn(keys: Keys, turn: int, stream: str) -> tf.Tensor:
-    """The keys of a stream in the discriminator's batch number `turn` of a step."""
+    """The keys of a stream for update number `turn`, from 0, of the discriminator in a step."""
     return keys(f"{stream}/{turn}" if turn else stream)
 
 
 def _first_of_global_batch(examples: tf.Tensor, part: tf.Tensor, count: int) -> tf.Tensor:
-    """The first `count` rows of the global batch, from this replica's rows number `examples`."""
-    mine = tf.one_hot(examples, count, axis=0, dtype=part.dtype)
-    rows = tf.matmul(mine, tf.reshape(part, [part.shape[0], -1]))
+    """The first `count` examples of the global batch.
+
+    Args:
+      examples: int32 [b], positions in the global batch of this replica's part.
+      part: [b, ...], this replica's part.
+      count: At most the global batch size.
+
+    Returns:
+      [count, ...], equal on all replicas.
+    """
+    selected = tf.one_hot(examples, count, axis=0, dtype=part.dtype)
+    rows = tf.matmul(selected, tf.reshape(part, [part.shape[0], -1]))
     return tf.reshape(sum_over_replicas(rows), [count, *part.shape[1:]])

@@ -1,4 +1,4 @@
-"""GanTrainer: the state of a GAN, and the loop on the devices that trains it."""
+"""GanTrainer: all state of a GAN, and the compiled loop that trains it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class GanConfig(NetworkConfig, StepConfig):
 class GanTrainer:
     """Trains a generator against a discriminator, with the same result on any number of replicas.
 
-    `trainer.gan.step.ReplicaStep` is one train step; `inference` samples.
+    `trainer.gan.step.ReplicaStep` defines one step. `inference` makes samples.
 
     Args:
-      config: The networks' and the step's settings.
-      strategy: The tf.distribute strategy; no variable may exist yet.
+      config: Settings of the networks and of the step.
+      strategy: The tf.distribute strategy.
       images: uint8 [N, H, W, C], the training images.
-      labels: int32 [N]; only used if the networks are conditional.
-      num_classes: Number of classes of the labels.
+      labels: int32 [N] in [0, num_classes); only used if config.conditional.
+      num_classes: Number of classes of the labels; only used if config.conditional.
 
     Raises:
       TrainerError: if the settings do not fit each other, the images or the strategy.
@@ -56,7 +56,10 @@ class GanTrainer:
         num_classes: int | None = None,
     ) -> None:
         if config.conditional and (labels is None or not num_classes):
-            raise TrainerError("conditional=True needs labels and num_classes of the images")
+            raise TrainerError(
+                "conditional=True needs labels and num_classes; choose a dataset that has them, or "
+                "set conditional=False"
+            )
         if not config.conditional:
             labels = num_classes = None
         self.config = config
@@ -68,8 +71,8 @@ class GanTrainer:
             len(images), config.batch_size * config.discriminator_steps, config.seed
         )
         self.last_metrics: dict[str, float] = {}
-        """METRICS of the last step alone, however many steps its call had."""
-        keras.utils.set_random_seed(config.seed)  # the initial weights; nothing else draws from it
+        """METRICS of the last step that was done; empty before the first."""
+        keras.utils.set_random_seed(config.seed)  # for the initial weights alone
         with strategy.scope():
             self.replica_step = self._build(images.shape[1:], num_classes)
         self.data = replicate(strategy, images, labels)
@@ -78,7 +81,7 @@ class GanTrainer:
         self._compiled_loop = self._compile()
 
     def _build(self, image_shape: tuple[int, int, int], num_classes: int | None) -> ReplicaStep:
-        """Makes all variables; within the strategy's scope."""
+        """Makes all variables; called within the strategy's scope."""
         config = self.config
         self.step = tf.Variable(
             0,
@@ -86,7 +89,7 @@ class GanTrainer:
             dtype=tf.int64,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        """Number of steps done, int64."""
+        """The number of steps done, int64 scalar."""
         self.networks = networks.build(
             config,
             image_shape=image_shape,
@@ -111,7 +114,7 @@ class GanTrainer:
         )
 
     def _compile(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """One tf.function: a loop on the devices around strategy.run."""
+        """Compiles several steps into one tf.function, which loops on the devices."""
         replica_step = selection.compiled(
             tf.autograph.experimental.do_not_convert(self.replica_step),
             self.networks.kernels,
@@ -140,16 +143,16 @@ class GanTrainer:
         """Runs `num_steps` steps in one call on the devices.
 
         Returns:
-          The mean of each of METRICS over the steps and the global batch.
+          The mean over the steps of each of METRICS, by name.
 
         Raises:
-          DivergenceError: if a loss or gradient norm is not finite, naming it and the step.
+          DivergenceError: if a loss or gradient norm is not finite, naming it and its first step.
         """
         step = int(self.step.numpy())
         history = self._compiled_loop(self.batch_sampler.indices(step, num_steps)).numpy()
-        bad = np.argwhere(~np.isfinite(history))
-        if len(bad):
-            row, column = bad[0]
+        not_finite = np.argwhere(~np.isfinite(history))
+        if len(not_finite):
+            row, column = not_finite[0]
             raise DivergenceError(
                 int(step + row + 1), f"{METRICS[column]} is {history[row, column]}"
             )
@@ -157,10 +160,12 @@ class GanTrainer:
         return dict(zip(METRICS, history.mean(axis=0, dtype=np.float64).tolist(), strict=True))
 
     def reseed(self, stream: int) -> None:
-        """Draws training's random numbers, and the order of the batches, from another stream.
+        """Changes all random numbers of training, and the order of the batches.
 
-        Stream 0 is the seed's own, which a trainer begins with. Fixed latents, and so samples, stay
-        the same. The next call of `train` traces anew.
+        Latents of samples stay the same. The next call of `train` traces its program anew.
+
+        Args:
+          stream: Number of a random stream, from 0; a trainer begins with stream 0.
         """
         seed = rng.reseed(self.config.seed, stream)
         if seed != self.replica_step.seed:
@@ -181,7 +186,7 @@ class GanTrainer:
 
     @property
     def checkpoint_items(self) -> dict[str, tf.Variable | keras.Model | list[tf.Variable]]:
-        """All state of a run, by name; the random streams have none."""
+        """All state of training, by name. Random numbers have no state."""
         items = {
             "step": self.step,
             "generator": self.networks.generator,
@@ -200,7 +205,7 @@ class GanTrainer:
 
     @property
     def sampled_weights(self) -> str:
-        """The generator's weights that samples are drawn from: "raw", or "EMA (...)"."""
+        """Which weights samples are made with: "raw", or "EMA (half-life ... images)"."""
         if not self.config.ema_half_life:
             return "raw"
         return f"EMA (half-life {self.config.ema_half_life:,} images)"

@@ -83,7 +83,7 @@ def _conditional_normalization(layer: layers.ConditionalBatchNormalization) -> k
 
 
 def _weights(layer: keras.Layer) -> list[np.ndarray]:
-    if getattr(layer, "spectral", False):  # `kernel` is the normalised one
-        weights = [keras.ops.convert_to_numpy(layer.kernel)]
+    if getattr(layer, "spectral", False):
+        weights = [keras.ops.convert_to_numpy(layer.normalised_kernel())]
         return weights + [layer.bias.numpy()] * layer.use_bias
     return layer.get_weights()

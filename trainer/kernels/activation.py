@@ -5,25 +5,29 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from trainer.kernels.selection import in_use_on, unwatched, wide
+from trainer.kernels.selection import in_use_for, upcast
 
 
-def takes(values: tf.Tensor, activation: object) -> bool:
-    """Whether the function below is meant for a layer, or else Keras's own."""
-    known = in_use_on("fused_activation", values)
-    return known and values.dtype == tf.bfloat16 and isinstance(activation, keras.layers.LeakyReLU)
+def supports(values: tf.Tensor, activation: object) -> bool:
+    """Whether `leaky_relu` is in use and can replace a bias and this activation of `values`."""
+    return (
+        in_use_for("fused_activation", values)
+        and values.dtype == tf.bfloat16
+        and isinstance(activation, keras.layers.LeakyReLU)
+    )
 
 
 def leaky_relu(values: tf.Tensor, bias: tf.Tensor, negative_slope: float) -> tf.Tensor:
-    """LeakyReLU of [..., C] + [C]; the slope is more than 0."""
+    """LeakyReLU of values [..., C] + bias [C]; negative_slope must be above 0."""
 
     @tf.custom_gradient
     def forward(values: tf.Tensor, bias: tf.Tensor):
-        outputs = _activated(unwatched(values), unwatched(bias), negative_slope)
+        stopped = tf.stop_gradient(values), tf.stop_gradient(bias)
+        outputs = _activated(*stopped, negative_slope)
 
         def gradient(upstream: tf.Tensor):
             passed = _passed(upstream, outputs, negative_slope)
-            # Not in the cluster: XLA needs several times as long for a sum over rows.
+            # Outside the cluster: XLA is several times as slow at a sum over rows.
             return passed, tf.reduce_sum(passed, [*range(values.shape.rank - 1)])
 
         return outputs, gradient
@@ -33,12 +37,12 @@ def leaky_relu(values: tf.Tensor, bias: tf.Tensor, negative_slope: float) -> tf.
 
 @tf.function(jit_compile=True, autograph=False)
 def _activated(values, bias, negative_slope) -> tf.Tensor:
-    total = wide(values) + wide(bias)
+    total = upcast(values) + upcast(bias)
     return tf.cast(tf.where(total > 0, total, total * negative_slope), values.dtype)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def _passed(upstream, outputs, negative_slope) -> tf.Tensor:
-    """The gradient, by the signs of the outputs, which are the inputs'."""
-    values = wide(upstream)
+    """The inputs' gradient; the outputs have the same signs as the inputs."""
+    values = upcast(upstream)
     return tf.cast(tf.where(outputs > 0, values, values * negative_slope), upstream.dtype)

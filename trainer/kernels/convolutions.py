@@ -1,4 +1,4 @@
-"""Strided convolutions from, and transposed ones to, the few channels of an image."""
+"""Strided convolutions of images, and transposed ones to images, as matrix products."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import math
 
 import tensorflow as tf
 
-from trainer.kernels.selection import in_use_on, unwatched, wide
+from trainer.kernels.selection import in_use_for, upcast
 
-FEW = 4
-"""Most channels of what is computed here: an image's, not a feature map's."""
+MAX_CHANNELS = 4
+"""The most channels of an image, as opposed to a feature map."""
 
 
-def takes(channels: int, inputs: tf.Tensor, strides: tuple[int, int]) -> bool:
-    """Whether the functions below are meant for a layer, or else Keras's own.
+def supports(channels: int, inputs: tf.Tensor, strides: tuple[int, int]) -> bool:
+    """Whether the functions below are in use and can replace Keras's for a layer.
 
     Args:
-      channels: Of the image.
-      inputs: Of the layer, the image or a feature map.
-      strides: Of the layer.
+      channels: Channels of the image: the inputs of `conv2d`, the outputs of `conv2d_transpose`.
+      inputs: The layer's inputs.
+      strides: The layer's strides.
     """
-    known = in_use_on("matmul_convolutions", inputs)
-    return known and channels <= FEW and strides[0] == strides[1] > 1
+    return (
+        in_use_for("matmul_convolutions", inputs)
+        and channels <= MAX_CHANNELS
+        and strides[0] == strides[1] > 1
+    )
 
 
 def conv2d(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
-    """A "same" convolution, [B, H, W, C] by [k, l, C, D]."""
+    """A "same" convolution with stride s: [B, H, W, C] by [k, l, C, D] -> [B, H/s, W/s, D]."""
 
     @tf.custom_gradient
     def forward(inputs: tf.Tensor, kernel: tf.Tensor):
@@ -41,7 +44,7 @@ def conv2d(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf
 
 
 def conv2d_transpose(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, int]) -> tf.Tensor:
-    """The convolution's transpose, [B, H, W, D] -> [B, H s, W s, C]."""
+    """The transpose of `conv2d`: [B, H, W, D] by [k, l, C, D] -> [B, H s, W s, C]."""
     size = [n * stride for n, stride in zip(inputs.shape[1:3], strides, strict=True)]
 
     @tf.custom_gradient
@@ -52,7 +55,8 @@ def conv2d_transpose(inputs: tf.Tensor, kernel: tf.Tensor, strides: tuple[int, i
                 _kernel_gradient(upstream, kernel, strides, inputs),
             )
 
-        return _spread(unwatched(inputs), unwatched(kernel), strides, size), gradient
+        stopped = tf.stop_gradient(inputs), tf.stop_gradient(kernel)
+        return _spread(*stopped, strides, size), gradient
 
     return forward(inputs, kernel)
 
@@ -68,11 +72,11 @@ def _kernel_gradient(image, kernel, strides, feature_map) -> tf.Tensor:
 
 
 def _spread(inputs, kernel, strides, size) -> tf.Tensor:
-    """The "same" transposed convolution, to images of `size`.
+    """The "same" transposed convolution to images of `size`, (H, W).
 
-    An input spreads over k by l outputs. Its product with the kernel is cut into blocks of
-    stride by stride outputs; the blocks of one place in the kernel make up an image of blocks, and
-    these images are added, each shifted by its place.
+    An input contributes to k by l outputs. Its product with the kernel is cut into blocks of stride
+    by stride outputs. The blocks at one position in the kernel make up an image of blocks; these
+    images are added, each shifted by its position.
     """
     stride = strides[0]
     height, width, channels, depth = kernel.shape
@@ -93,9 +97,9 @@ def _spread(inputs, kernel, strides, size) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _assemble(terms, stride, top, left, height, width) -> tf.Tensor:
-    """Shifts, adds and cuts out: [B, h, w, rows, columns, stride^2 C] -> [B, height, width, C]."""
+    """Shifts, adds and crops: [B, h, w, rows, columns, stride^2 C] -> [B, height, width, C]."""
     rows, columns = terms.shape[3:5]
-    values = wide(terms)
+    values = upcast(terms)
     blocks = tf.add_n(
         [
             tf.pad(values[..., i, j, :], [[0, 0], [i, rows - 1 - i], [j, columns - 1 - j], [0, 0]])

@@ -1,16 +1,15 @@
-"""Batch normalisation by TensorFlow's fused operations, over one replica or several."""
+"""Batch normalisation by TensorFlow's fused operation, over one replica or several."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.kernels.selection import in_use_on
+from trainer.kernels.selection import in_use_for
 
 
-def takes(inputs: tf.Tensor) -> bool:
-    """Whether the functions below are meant for a layer of these inputs, or else Keras's own."""
-    known = in_use_on("fused_normalization", inputs)
-    return known and inputs.dtype in (tf.float32, tf.bfloat16)
+def supports(inputs: tf.Tensor) -> bool:
+    """Whether `normalize` is in use and can replace Keras's normalisation of these inputs."""
+    return in_use_for("fused_normalization", inputs) and inputs.dtype in (tf.float32, tf.bfloat16)
 
 
 def normalize(
@@ -22,18 +21,18 @@ def normalize(
     *,
     synchronized: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation (Ioffe and Szegedy, 2015).
+    """Batch normalisation (Ioffe and Szegedy, 2015, algorithms 1 and 2).
 
     Args:
-      inputs: [B, ..., C].
+      inputs: [B, ..., C], float32 or bfloat16.
       scale: float32 [C].
       offset: float32 [C].
       epsilon: Added to the variance.
-      moments: Mean and variance, float32 [C]; None to take them of the inputs.
-      synchronized: Whether those are over all replicas, which have B examples each.
+      moments: Mean and variance to normalise by, float32 [C]; None for those of the inputs.
+      synchronized: Whether the inputs' moments are taken over all replicas, of B examples each.
 
     Returns:
-      Like the inputs, and the mean and the variance that were used, float32 [C].
+      The outputs, shaped like the inputs; the mean and the variance that were used, float32 [C].
     """
     values = tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]])
     context = tf.distribute.get_replica_context()
@@ -57,7 +56,7 @@ def _batch_norm(values, scale, offset, epsilon, moments=None):
     )
     if moments:
         return outputs, *moments
-    count = values.shape[0]  # the operation's variance is that of a sample
+    count = values.shape[0]  # the operation returns the unbiased variance
     return outputs, mean, variance * ((count - 1) / count)
 
 
@@ -74,7 +73,7 @@ def _synchronized_norm(values, scale, offset, epsilon, context):
         outputs, *_ = _batch_norm(values, scale, offset, epsilon, (mean, variance))
 
         def gradient(upstream, *_):
-            partial, of_scale, of_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+            partial, scale_gradient, offset_gradient, *_ = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=upstream,
                 x=values,
                 scale=scale,
@@ -84,13 +83,14 @@ def _synchronized_norm(values, scale, offset, epsilon, context):
                 epsilon=epsilon,
                 is_training=False,
             )
-            # Through the moments: each is a mean over all replicas' values.
-            tilt, shift = mean_over_replicas(of_scale, of_offset)
+            # What the inputs contribute through the moments, which are means over all replicas: a
+            # straight line in the inputs.
+            scale_mean, offset_mean = mean_over_replicas(scale_gradient, offset_gradient)
             factor = tf.math.rsqrt(variance + epsilon)
-            slope = -scale * factor * factor * tilt / values.shape[0]
-            level = -scale * factor * shift / values.shape[0] - slope * mean
-            through = values * tf.cast(slope, values.dtype) + tf.cast(level, values.dtype)
-            return partial + through, of_scale, of_offset
+            slope = -scale * factor * factor * scale_mean / values.shape[0]
+            intercept = -scale * factor * offset_mean / values.shape[0] - slope * mean
+            line = values * tf.cast(slope, values.dtype) + tf.cast(intercept, values.dtype)
+            return partial + line, scale_gradient, offset_gradient
 
         return (outputs, mean, variance), gradient
 

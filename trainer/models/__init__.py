@@ -1,1 +1,1 @@
-"""Generator and discriminator families, one file each."""
+"""Families of generators and discriminators, and the checks of a model."""

@@ -1,4 +1,4 @@
-"""The pair that ChatGPT wrote for the tutorial: no batch normalisation, no dropout."""
+"""The GAN that ChatGPT wrote for the tutorial, without batch normalisation and dropout."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from trainer.models import layers
 
 
 def generator(*, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
-    """Latents [B, Z] -> images [B, H, W, C] in [-1, 1]; H and W multiples of 4."""
+    """Latents [B, Z] -> images [B, H, W, C] in [-1, 1].
+
+    Args:
+      latent_dim: Z, the size of a latent vector.
+      image_shape: (H, W, C); H and W multiples of 4.
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
+    """
     height, width = layers.quarter_size(image_shape)
-    upsample = {"kernel_size": 3, "strides": 2}
     return keras.Sequential(
         [
             keras.Input([latent_dim]),
             layers.Dense(height * width * 64, activation=layers.leaky_relu()),
             keras.layers.Reshape((height, width, 64)),
-            layers.Conv2DTranspose(64, activation=layers.leaky_relu(), **upsample),
-            layers.Conv2DTranspose(32, activation=layers.leaky_relu(), **upsample),
+            layers.Conv2DTranspose(64, kernel_size=3, strides=2, activation=layers.leaky_relu()),
+            layers.Conv2DTranspose(32, kernel_size=3, strides=2, activation=layers.leaky_relu()),
             layers.Conv2D(image_shape[-1], kernel_size=3, activation="tanh"),
         ],
         name="generator",

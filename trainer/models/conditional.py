@@ -1,4 +1,4 @@
-"""The article's pair with labels: embedded, judged by projection, or classified."""
+"""The tutorial's GAN with labels: by embeddings, a projection or an auxiliary classifier."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import keras
 from trainer.models import dcgan, layers
 from trainer.models.dcgan import Shape
 
-EMBEDDING = 10
-"""Numbers that a label becomes: few, as ganhacks advises (hack 16)."""
+EMBEDDING_SIZE = 10
+"""Size of a label's embedding: small, as ganhacks advises (hack 16)."""
 
 
-def _apply(parts: list[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
-    for layer in parts:
+def _apply(body: list[keras.layers.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in body:
         x = layer(x)
     return x
 
@@ -24,7 +24,16 @@ def _labels() -> keras.KerasTensor:
 def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
     """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
 
-    The article's generator, whose batch normalisation has a scale and an offset of each class.
+    The tutorial's generator, with conditional batch normalisation: a scale and an offset for each
+    class (de Vries et al., 2017).
+
+    Args:
+      latent_dim: Z, the size of a latent vector.
+      image_shape: (H, W, C); H and W multiples of 4.
+      num_classes: Number of classes; labels are in [0, num_classes).
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     height, width = layers.quarter_size(image_shape)
     latents, labels = keras.Input([latent_dim], name="latents"), _labels()
@@ -40,10 +49,18 @@ def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras
 def embedding_generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
     """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
 
-    The article's generator of a latent and its label's embedding, side by side.
+    The tutorial's generator, applied to the concatenation of a latent and its label's embedding.
+
+    Args:
+      latent_dim: Z, the size of a latent vector.
+      image_shape: (H, W, C); H and W multiples of 4.
+      num_classes: Number of classes; labels are in [0, num_classes).
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     latents, labels = keras.Input([latent_dim], name="latents"), _labels()
-    embedded = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
+    embedded = keras.layers.Embedding(num_classes, EMBEDDING_SIZE)(labels)
     x = keras.layers.Concatenate()([latents, embedded])
     x = _apply(dcgan.generator_layers(image_shape), x)
     return keras.Model([latents, labels], x, name="generator")
@@ -54,17 +71,17 @@ def embedding_discriminator(
 ) -> keras.Model:
     """Images [B, H, W, C] in [-1, 1] and labels int32 [B] -> logits [B, 1].
 
-    The article's discriminator, to which a label's embedding, spread over the image's size, is one
-    more channel (ganhacks, hack 16).
+    The tutorial's discriminator. One more channel of its input is a linear map of the label's
+    embedding (ganhacks, hack 16).
 
     Args:
       image_shape: (H, W, C).
-      num_classes: Labels are in [0, num_classes).
+      num_classes: Number of classes; labels are in [0, num_classes).
       dropout: Rate of both dropout layers, in [0, 1).
     """
     height, width, _ = image_shape
     images, labels = keras.Input(image_shape, name="images"), _labels()
-    x = keras.layers.Embedding(num_classes, EMBEDDING)(labels)
+    x = keras.layers.Embedding(num_classes, EMBEDDING_SIZE)(labels)
     x = keras.layers.Reshape((height, width, 1))(layers.Dense(height * width)(x))
     x = keras.layers.Concatenate()([images, x])
     x = _apply([*dcgan.feature_layers(dropout=dropout), layers.Dense(1)], x)
@@ -76,12 +93,12 @@ def projection_discriminator(
 ) -> keras.Model:
     """Images [B, H, W, C] in [-1, 1] and labels int32 [B] -> logits [B, 1].
 
-    The article's discriminator, plus the product of its features with a vector of the label's class
-    (Miyato and Koyama, 2018, equation 3).
+    The tutorial's discriminator; its logits are those of a projection discriminator (Miyato and
+    Koyama, 2018, equation 3).
 
     Args:
       image_shape: (H, W, C).
-      num_classes: Labels are in [0, num_classes).
+      num_classes: Number of classes; labels are in [0, num_classes).
       dropout: Rate of both dropout layers, in [0, 1).
     """
     images, labels = keras.Input(image_shape, name="images"), _labels()
@@ -95,11 +112,11 @@ def auxiliary_discriminator(
 ) -> keras.Model:
     """Images [B, H, W, C] in [-1, 1] -> logits [B, 1] and class logits [B, num_classes].
 
-    The article's discriminator with an auxiliary classifier (Odena et al., 2017).
+    The tutorial's discriminator with an auxiliary classifier (Odena et al., 2017).
 
     Args:
       image_shape: (H, W, C).
-      num_classes: Labels are in [0, num_classes).
+      num_classes: Number of classes; labels are in [0, num_classes).
       dropout: Rate of both dropout layers, in [0, 1).
     """
     images = keras.Input(image_shape, name="images")

@@ -1,4 +1,4 @@
-"""The tutorial's DCGAN for 28x28 images, and the two variations that it leaves to its readers."""
+"""The tutorial's DCGAN, and the two variations of its generator that the tutorial suggests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Shape = tuple[int, int, int]
 """(H, W, C)."""
 
 
-def _seed_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.Layer]:
-    """From a vector to a quarter-size feature map [B, H/4, W/4, 128]."""
+def _first_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.Layer]:
+    """Layers from a vector to a feature map of a quarter of the size, [B, H/4, W/4, 128]."""
     height, width = layers.quarter_size(image_shape)
     return [
         layers.Dense(height * width * 128, activation=layers.leaky_relu()),
@@ -21,19 +21,20 @@ def _seed_layers(image_shape: Shape, synchronized: bool) -> list[keras.layers.La
 
 
 def _to_image(image_shape: Shape) -> keras.layers.Layer:
+    """The last layer: a feature map [B, H/2, W/2, D] -> images [B, H, W, C] in [-1, 1]."""
     return layers.Conv2DTranspose(image_shape[-1], kernel_size=4, strides=2, activation="tanh")
 
 
 def generator_layers(
     image_shape: Shape, *, synchronized: bool = True, dropout: float = 0.0
 ) -> list[keras.layers.Layer]:
-    """The layers of `generator`: a vector [B, any] -> images [B, H, W, C] in [-1, 1]."""
+    """The layers of `generator`: vectors of any size -> images [B, H, W, C] in [-1, 1]."""
 
     def noise() -> list[keras.layers.Layer]:
         return [layers.Dropout(dropout, always=True)] if dropout else []
 
     return [
-        *_seed_layers(image_shape, synchronized),
+        *_first_layers(image_shape, synchronized),
         *noise(),
         layers.Conv2DTranspose(64, kernel_size=4, strides=2, activation=layers.leaky_relu()),
         layers.BatchNormalization(synchronized=synchronized),
@@ -45,15 +46,18 @@ def generator_layers(
 def generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True, dropout: float = 0.0
 ) -> keras.Model:
-    """The article's generator: latents [B, Z] -> images [B, H, W, C] in [-1, 1].
+    """The tutorial's generator: latents [B, Z] -> images [B, H, W, C] in [-1, 1].
 
     Args:
       latent_dim: Z, the size of a latent vector.
       image_shape: (H, W, C); H and W multiples of 4.
-      synchronized: Whether batch normalisation takes its statistics over the global batch
-        (the default; replica-invariant) or over each replica's share.
-      dropout: Rate of a dropout after each batch normalisation, in training and when sampling
-        (ganhacks, hack 17), in [0, 1).
+      synchronized: Whether batch normalisation takes its statistics over the global batch, so that
+        the number of replicas makes no difference; otherwise over each replica's part.
+      dropout: Rate, in [0, 1), of dropout after each batch normalisation, both in training and
+        when sampling (ganhacks, hack 17).
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     body = generator_layers(image_shape, synchronized=synchronized, dropout=dropout)
     return keras.Sequential([keras.Input([latent_dim]), *body], name="generator")
@@ -62,17 +66,20 @@ def generator(
 def norm_first_generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
-    """`generator` with batch normalisation between the convolution and its activation.
+    """The tutorial's generator, with batch normalisation before the activation of a convolution.
 
     Args:
-      latent_dim: Z.
+      latent_dim: Z, the size of a latent vector.
       image_shape: (H, W, C); H and W multiples of 4.
-      synchronized: As of `generator`.
+      synchronized: Whether batch normalisation takes its statistics over the global batch.
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     return keras.Sequential(
         [
             keras.Input([latent_dim]),
-            *_seed_layers(image_shape, synchronized),
+            *_first_layers(image_shape, synchronized),
             layers.Conv2DTranspose(64, kernel_size=4, strides=2),
             layers.BatchNormalization(synchronized=synchronized),
             layers.leaky_relu(),
@@ -85,19 +92,22 @@ def norm_first_generator(
 def upsampling_generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
-    """`generator` with UpSampling2D and Conv2D in place of each transposed convolution.
+    """The tutorial's generator, with UpSampling2D and Conv2D for each transposed convolution.
 
-    The kernels are 3x3: the article's 4 is a multiple of the stride, and here there is none.
+    The kernels are 3x3. The tutorial's are 4x4, a multiple of the stride; here there is no stride.
 
     Args:
-      latent_dim: Z.
+      latent_dim: Z, the size of a latent vector.
       image_shape: (H, W, C); H and W multiples of 4.
-      synchronized: As of `generator`.
+      synchronized: Whether batch normalisation takes its statistics over the global batch.
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     return keras.Sequential(
         [
             keras.Input([latent_dim]),
-            *_seed_layers(image_shape, synchronized),
+            *_first_layers(image_shape, synchronized),
             keras.layers.UpSampling2D(2),
             layers.Conv2D(64, kernel_size=3, activation=layers.leaky_relu()),
             layers.BatchNormalization(synchronized=synchronized),
@@ -111,7 +121,7 @@ def upsampling_generator(
 def feature_layers(
     *, dropout: float = 0.4, spectral: bool = False, group_size: int = 0
 ) -> list[keras.layers.Layer]:
-    """The layers of `discriminator` but its last: images [B, H, W, C] -> [B, features]."""
+    """The layers of `discriminator` except the last: images [B, H, W, C] -> features [B, D]."""
     return [
         layers.Conv2D(64, kernel_size=5, strides=2, spectral=spectral),
         layers.Dropout(dropout, negative_slope=layers.SLOPE),
@@ -125,14 +135,14 @@ def feature_layers(
 def discriminator(
     *, image_shape: Shape, dropout: float = 0.4, spectral: bool = False, group_size: int = 0
 ) -> keras.Model:
-    """The article's discriminator: images [B, H, W, C] in [-1, 1] -> logits [B, 1].
+    """The tutorial's discriminator: images [B, H, W, C] in [-1, 1] -> logits [B, 1].
 
     Args:
       image_shape: (H, W, C).
       dropout: Rate of both dropout layers, in [0, 1).
-      spectral: Whether its kernels are spectrally normalised (Miyato et al., 2018).
-      group_size: Examples that the last layer compares with each other (minibatch standard
-        deviation: Karras et al., 2018; ganhacks, hack 15); 0 for none.
+      spectral: Whether all kernels are spectrally normalised (Miyato et al., 2018).
+      group_size: Number of examples in a group of the minibatch standard deviation before the last
+        layer (Karras et al., 2018; ganhacks, hack 15), at least 2; 0 leaves it out.
     """
     features = feature_layers(dropout=dropout, spectral=spectral, group_size=group_size)
     return keras.Sequential(

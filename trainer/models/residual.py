@@ -1,7 +1,7 @@
-"""Residual generators and discriminators for images of 28, 32 or more pixels a side.
+"""Residual generators and discriminators for images of 28x28 pixels and more.
 
-The blocks are those of Gulrajani et al. (2017) and Miyato et al. (2018), without the blocks at
-full size, where most of the work would be: a transposed and a strided convolution stand there.
+The blocks are those of Gulrajani et al. (2017) and Miyato et al. (2018). At the full image size,
+where blocks would cost most, there is one transposed or strided convolution instead.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ def generator(
     """Latents [B, Z], and labels int32 [B] if conditional -> images [B, H, W, C] in [-1, 1].
 
     Args:
-      latent_dim: Z.
+      latent_dim: Z, the size of a latent vector.
       image_shape: (H, W, C); H and W multiples of 4.
-      num_classes: If conditional: batch normalisation has a scale and an offset of each class.
-      width: Channels at half size; twice as many at a quarter of it.
-      depth: At least 1: one residual block between both sizes, and depth - 1 more at each.
+      num_classes: Number of classes, for conditional batch normalisation (de Vries et al., 2017);
+        None if unconditional.
+      width: Channels at half the image size; there are twice as many at a quarter.
+      depth: At least 1: one residual block from a quarter to half the image size, and depth - 1
+        more blocks at each of these sizes.
+
+    Raises:
+      TrainerError: if H or W is not a multiple of 4.
     """
     height, columns = layers.quarter_size(image_shape)
     latents = keras.Input([latent_dim], name="latents")
@@ -71,11 +76,14 @@ def discriminator(
 
     Args:
       image_shape: (H, W, C).
-      num_classes: If conditional: the verdict is a projection (Miyato and Koyama, 2018).
-      width: Channels at half size; twice as many below.
-      depth: At least 1: one residual block between both sizes, and depth - 1 more at each.
-      spectral: Whether its kernels are spectrally normalised.
-      group_size: Of the minibatch standard deviation before the last layer; 0 for none.
+      num_classes: Number of classes, for a projection discriminator (Miyato and Koyama, 2018);
+        None if unconditional.
+      width: Channels at half the image size; there are twice as many at a quarter.
+      depth: At least 1: one residual block from half to a quarter of the image size, and depth - 1
+        more blocks at each of these sizes.
+      spectral: Whether all kernels are spectrally normalised (Miyato et al., 2018).
+      group_size: Number of examples in a group of the minibatch standard deviation before the last
+        layer (Karras et al., 2018), at least 2; 0 leaves it out.
     """
     images = keras.Input(image_shape, name="images")
 

@@ -1,4 +1,4 @@
-"""What a model must be before it is trained."""
+"""Checks of models and their constructors before training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainer.errors import TrainerError, check_takes
 
 
 def check_replica_invariant(model: keras.Model) -> None:
-    """Refuses a model whose answer would depend on the number of replicas.
+    """Refuses models with layers whose results would depend on the number of replicas.
 
-    A Keras layer that draws random numbers has a seed generator: the same on every replica.
+    These are Keras's random layers: their seed generator gives every replica the same numbers.
 
     Raises:
-      TrainerError: naming the first layer that draws the same numbers on every replica.
+      TrainerError: naming the first such layer.
     """
     for layer in model._flatten_layers(include_self=False):
         if layer._seed_generators:
@@ -34,45 +34,51 @@ def check_models(
 ) -> None:
     """Refuses models that do not fit the dataset, the losses or several replicas.
 
-    A conditional generator takes labels beside latents. A conditional discriminator takes them
-    beside images, or returns class logits beside its verdict, or both.
+    A conditional generator takes labels besides latents. A conditional discriminator takes labels
+    besides images, or returns class logits besides logits, or both.
+
+    Args:
+      generator: The generator.
+      discriminator: The discriminator.
+      image_shape: (H, W, C).
+      conditional: Whether both models must be conditional; otherwise neither may be.
 
     Raises:
-      TrainerError: naming the model and what it must take or return, or its layer at fault.
+      TrainerError: naming the model or the layer, and what is wrong with it.
     """
     for model, expected in ((generator, tuple(image_shape)), (discriminator, (1,))):
         check_replica_invariant(model)
         returned = tuple(model.outputs[0].shape[1:])
         if returned != expected:
             raise TrainerError(
-                f"{model.name} returns {returned} an example, where the dataset "
+                f"{model.name} returns {returned} for each example, but the dataset "
                 f"and the losses need {expected}; change its last layer"
             )
-    knows = {
+    uses_labels = {
         "generator": len(generator.inputs) == 2,
         "discriminator": max(len(discriminator.inputs), len(discriminator.outputs)) == 2,
     }
-    for name, knows_labels in knows.items():
-        if knows_labels != conditional:
-            word = "knows" if knows_labels else "does not know"
+    for name, uses in uses_labels.items():
+        if uses != conditional:
             raise TrainerError(
-                f"this {name} {word} labels, and train.conditional={conditional}; choose both "
-                "models of one kind, such as those of models/conditional.gin, and set it to match"
+                f"conditional={conditional}, but this {name} {'uses' if uses else 'ignores'} "
+                "labels; choose two models of one kind, as hacks/projection.gin does, and set "
+                "conditional to match"
             )
 
 
 def check_constructor(
     constructor: Callable[..., keras.Model], given: Sequence[str], conditional: bool
 ) -> None:
-    """Refuses a constructor that does not take what it will be given, or needs num_classes besides.
+    """Refuses a model's constructor that cannot be called with the arguments it will be given.
 
     Args:
-      constructor: Of a model.
-      given: Names of the keyword arguments that it must take.
-      conditional: Whether num_classes are one more.
+      constructor: The constructor.
+      given: Names of the keyword arguments that it will be given.
+      conditional: Whether it will be given num_classes as well.
 
     Raises:
-      TrainerError: naming it.
+      TrainerError: naming the constructor and the argument.
     """
     check_takes(constructor, given)
     parameters = inspect.signature(constructor).parameters
@@ -83,6 +89,7 @@ def check_constructor(
     needs = parameter is not None and parameter.default is inspect.Parameter.empty
     if needs if not conditional else parameter is None:
         raise TrainerError(
-            f"train.conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
-            "num_classes; set it as both models need it, as hacks/projection.gin does"
+            f"conditional={conditional}, but {name} {'needs' if needs else 'does not take'} "
+            "num_classes; choose two models of one kind, as hacks/projection.gin does, and set "
+            "conditional to match"
         )

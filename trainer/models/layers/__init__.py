@@ -1,6 +1,6 @@
-"""Layers whose training behaviour does not depend on the number of replicas.
+"""Layers whose results in training do not depend on the number of replicas.
 
-What they compute is Keras's or the literature's; `trainer.kernels.selection` has faster ways to compute some.
+Some have faster implementations, which `trainer.kernels.selection` lists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SLOPE = 0.2
-"""LeakyReLU's slope in the tutorial and in Radford et al.'s DCGAN (2015)."""
+"""Slope of LeakyReLU in the tutorial and in DCGAN (Radford et al., 2015, section 3)."""
 
 
 def leaky_relu() -> keras.layers.Layer:
@@ -37,7 +37,7 @@ def leaky_relu() -> keras.layers.Layer:
 
 
 def quarter_size(image_shape: tuple[int, int, int]) -> tuple[int, int]:
-    """(H/4, W/4), where a generator that doubles the size twice begins.
+    """(H/4, W/4), the size at which a generator starts that doubles the size twice.
 
     Raises:
       TrainerError: if a side of the image is not a multiple of 4.
@@ -57,7 +57,11 @@ def project(
     num_classes: int,
     spectral: bool = False,
 ) -> keras.KerasTensor:
-    """Features [B, D], labels int32 [B] -> logits [B, 1] (Miyato and Koyama, 2018, equation 3)."""
-    of_class = keras.layers.Embedding(num_classes, features.shape[-1], "glorot_uniform")(labels)
-    product = keras.layers.Dot(axes=1)([features, of_class])
+    """Features [B, D] and labels int32 [B] -> logits [B, 1] of a projection discriminator.
+
+    A dense layer of the features plus their product with a learnt vector of the label's class
+    (Miyato and Koyama, 2018, equation 3).
+    """
+    embedded = keras.layers.Embedding(num_classes, features.shape[-1], "glorot_uniform")(labels)
+    product = keras.layers.Dot(axes=1)([features, embedded])
     return keras.layers.Add()([Dense(1, spectral=spectral)(features), product])

@@ -10,14 +10,18 @@ from trainer.errors import TrainerError
 
 @keras.saving.register_keras_serializable(package="trainer")
 class MinibatchDeviation(keras.layers.Layer):
-    """Adds a feature map of how much a group's examples differ (Karras et al., 2018, section 3).
+    """Minibatch standard deviation (Karras et al., 2018, section 3).
 
-    The deviation of each feature over a group, averaged over the features, as one more channel.
-    Groups are neighbours in the batch, as in StyleGAN2: they do not mix real and fake examples, and
-    do not depend on how many replicas share the batch.
+    It maps [B, ..., C] to [B, ..., C + 1]. The new channel is the standard deviation of each
+    feature over a group of examples, averaged over all features. Neighbours in the batch form a
+    group, as in StyleGAN2, so that a group does not mix real and fake examples, and does not depend
+    on the number of replicas.
 
     Args:
-      group_size: At least 2; it must divide the share of each replica.
+      group_size: Number of examples in a group, at least 2; it must divide each replica's batch.
+
+    Raises:
+      TrainerError: when called, if the group size does not divide the batch.
     """
 
     def __init__(self, group_size: int = 4, **kwargs) -> None:
@@ -26,15 +30,15 @@ class MinibatchDeviation(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         batch, *place = inputs.shape
-        if batch is None:  # a symbolic call, when a model is built
+        if batch is None:  # Keras builds a model
             return tf.concat([inputs, inputs[..., :1]], axis=-1)
         if self.group_size < 2 or batch % self.group_size:
             raise TrainerError(
                 f"MinibatchDeviation.group_size={self.group_size} must be at least 2 and divide a "
-                f"replica's batch, {batch} here; choose another one, or another train.batch_size"
+                f"replica's batch, {batch} here; change group_size or batch_size"
             )
         groups = tf.reshape(inputs, [-1, self.group_size, *place])
-        # The root's own gradient is infinite where a group's examples are the same.
+        # The root's gradient is infinite at 0, where all examples of a group are equal.
         deviation = tf.sqrt(tf.math.reduce_variance(groups, axis=1) + 1e-8)
         mean = tf.reduce_mean(deviation, axis=[*range(1, len(place) + 1)])
         shape = [batch, *place[:-1], 1]

@@ -1,4 +1,4 @@
-"""Dropout whose numbers are each example's own."""
+"""Dropout with a random mask for each example."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from trainer.kernels import dropout
 
 @keras.saving.register_keras_serializable(package="trainer")
 class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al., 2014) with one independent mask for each example.
+    """Dropout (Srivastava et al., 2014) with an independent mask for each example.
 
-    In training mode it zeroes each element with probability `rate`, rounded to a multiple of
-    2**-16, and scales the others to keep the expectation. Its random numbers come from the
-    enclosing `trainer.rng.key_scope`. In inference mode it only applies the LeakyReLU, if any.
+    In training mode it sets each element to zero with probability `rate`, rounded to a multiple of
+    2**-16, and scales the others so that the mean stays the same. Call it within a
+    `trainer.rng.key_scope`, which provides the random numbers. In inference mode it only applies
+    the LeakyReLU, if any.
 
     Args:
-      rate: 0 <= rate < 1.
-      negative_slope: Of a LeakyReLU before it, which is faster in one layer; 1 for none.
-      always: Whether it drops in inference mode too: noise for a generator (Isola et al., 2017).
+      rate: Probability of dropping an element, in [0, 1).
+      negative_slope: Slope, above 0, of a LeakyReLU before the dropout, which is faster in one
+        layer; 1 for no LeakyReLU.
+      always: Whether to drop in inference mode too, as noise for a generator (Isola et al., 2017).
 
     Raises:
-      ValueError: for a rate outside that range.
+      ValueError: if the rate is out of range.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class Dropout(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
-            raise ValueError(f"dropout rate {rate} is not in [0, 1)")
+            raise ValueError(f"dropout rate={rate} must be in [0, 1)")
         self.rate = rate
         self.negative_slope = negative_slope
         self.always = always

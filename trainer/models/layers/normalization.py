@@ -1,4 +1,4 @@
-"""Batch normalisation over all replicas, and with a scale and an offset of each class."""
+"""Batch normalisation over all replicas, also with a scale and an offset for each class."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from trainer.kernels import normalization
 
 @keras.saving.register_keras_serializable(package="trainer")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's, over the last axis; statistics are over the global batch if `synchronized`.
+    """Keras's batch normalisation of the last axis, with a faster kernel.
+
+    If `synchronized`, its statistics are those of the global batch, otherwise of each replica's.
 
     Raises:
-      ValueError: for another axis, or renormalisation, which Keras's own layer has.
+      ValueError: for another axis or renormalisation; use Keras's own layer for these.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         if self.axis != -1 or getattr(self, "renorm", False):
             raise ValueError(
-                f"layers.BatchNormalization with axis={self.axis} normalises the last axis only, "
-                "without renorm: use keras.layers.BatchNormalization"
+                f"layers.BatchNormalization normalises the last axis, not axis={self.axis}, and "
+                "without renorm; use keras.layers.BatchNormalization"
             )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not normalization.takes(inputs):
+        if not normalization.supports(inputs):
             return super().call(inputs, training=training)
         channels = inputs.shape[-1]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones([channels])
@@ -43,11 +45,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="trainer")
 class ConditionalBatchNormalization(keras.layers.Layer):
-    """Batch normalisation with a scale and an offset of each class (de Vries et al., 2017).
+    """Batch normalisation with a scale and an offset for each class (de Vries et al., 2017).
+
+    It is called with inputs [B, H, W, C] and labels int32 [B], and returns [B, H, W, C].
 
     Args:
-      num_classes: Labels are int32 [B] in [0, num_classes).
-      synchronized: Whether statistics are over the global batch.
+      num_classes: Number of classes; labels are in [0, num_classes).
+      synchronized: Whether statistics are those of the global batch, or of each replica's.
     """
 
     def __init__(self, num_classes: int, synchronized: bool = True, **kwargs) -> None:
