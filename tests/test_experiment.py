@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from support.runs import assert_same, checkpoint
+from support.weights import assert_same, checkpoint
 
 import trainer
 from trainer import config
