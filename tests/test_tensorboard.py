@@ -1,4 +1,4 @@
-"""What a real TensorBoard server says of real runs."""
+"""What a real TensorBoard server shows of real runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNIN
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory, data_dir):
-    """Two runs as compare.py leaves them: one with all there is to see, and a resumed one."""
+    """Two runs as compare.py leaves them: one that writes everything, and a resumed one."""
     output = tmp_path_factory.mktemp("output")
     digits, hinge = (f"--model_dir={output}/{name}" for name in RUNS)
     run(
@@ -44,7 +44,7 @@ def output(tmp_path_factory, data_dir):
 
 @pytest.fixture(scope="module")
 def ask(output):
-    """(path, body of a POST) -> what the server answers."""
+    """(path, body of a POST request) -> the server's answer."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "tensorboard.main", f"--logdir={output}", f"--port={port}"]
     server = subprocess.Popen(
@@ -77,7 +77,7 @@ def ask(output):
 
 
 def rows(ask):
-    """The HPARAMS tab: by the run's name, its settings and its metrics."""
+    """The HPARAMS tab: name of a run -> its settings and its metrics."""
     body = {"experimentName": "", "allowedStatuses": STATUSES, "colParams": []}
     groups = ask("plugin/hparams/session_groups", body | {"startIndex": 0, "sliceSize": 100})
     return {
@@ -114,15 +114,15 @@ def test_config_card_and_alerts_are_text(ask):
     assert "train.num_steps = 4" in configs[1][1]
 
 
-def test_a_row_a_run_with_settings_as_plain_values(ask):
+def test_each_run_is_a_row_with_settings_as_plain_values(ask):
     found = rows(ask)
     assert found.keys() == set(RUNS)
     (digits, measured), (hinge, _) = (found[name] for name in RUNS)
-    assert digits["batch_size"] == 32 and digits["adam.learning_rate"] == 2e-4
-    assert digits["conditional"] is False and digits["generator"] == "article.generator"
-    assert (digits["loss"], hinge["loss"]) == ("binary_cross_entropy", "hinge")
+    assert digits["batch_size"] == 32 and digits["optimizers.adam.learning_rate"] == 2e-4
+    assert digits["conditional"] is False and digits["generator"] == "dcgan.generator"
+    assert (digits["loss"], hinge["loss"]) == ("losses.binary_cross_entropy", "losses.hinge")
     assert (digits["seed"], hinge["seed"]) == (0, 1)
-    assert hinge["num_steps"] == 4  # as it was resumed with
+    assert hinge["num_steps"] == 4  # as in its last start
     assert measured["evaluation/fid"] > 0
     infos = ask("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
     differ = {info["name"] for info in infos if info.get("differs")}
@@ -133,7 +133,7 @@ def test_a_comparison_shows_the_metrics_it_names_first(ask, output):
     directories = [f"{output}/{name}" for name in RUNS]
     hparams.write_columns(str(output), directories, {"evaluation/fid": "FID"})
     until = time.monotonic() + 60
-    while "." not in ask("runs"):  # it looks again every five seconds
+    while "." not in ask("runs"):  # it reads the directory every five seconds
         assert time.monotonic() < until
         time.sleep(0.5)
     told = ask("plugin/hparams/experiment", {"experimentName": ""})

@@ -16,7 +16,7 @@ LABELS = "t10k-labels-idx1-ubyte.gz"
 
 
 def _copy(source, target):
-    """Copies whose permission bits allow the tests to damage them."""
+    """Copies the archives, without their permission bits, so that tests can damage them."""
     target.mkdir()
     for path in source.glob("*.gz"):
         shutil.copyfile(path, target / path.name)

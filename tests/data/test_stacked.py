@@ -20,7 +20,7 @@ NUM_TRAIN, NUM_TEST = 40, 30
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A data_dir with a small MNIST, whose pixels tell digit, number and split."""
+    """A data_dir with a small MNIST whose pixels hold the label, the index and the split."""
     data_dir = tmp_path_factory.mktemp("data")
     write_mnist(data_dir, NUM_TRAIN, NUM_TEST)
     return str(data_dir)

@@ -21,7 +21,7 @@ def test_the_spec_is_known_before_anything_is_prepared(tmp_path):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Name resolution is off, as on a machine without a network; all else is the real path."""
+    """Name resolution fails, as on a machine without a network; everything else is real."""
 
     def refuse(*args, **kwargs):
         raise socket.gaierror("no network")

@@ -1,4 +1,4 @@
-"""What holds of a single process; test_survival.py and test_invariance.py have several."""
+"""Single processes only; test_survival.py and test_invariance.py run several."""
 
 from __future__ import annotations
 

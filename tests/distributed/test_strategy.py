@@ -1,4 +1,4 @@
-"""The choice of strategy, with TensorFlow's own errors; no GPU or TPU is at hand here."""
+"""The choice of strategy, with TensorFlow's own errors and without a GPU or TPU."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_mirrored_needs_a_device():
 
 
 def test_mirrored_over_virtual_cpus():
-    # As many as the test process has already: TensorFlow refuses another number afterwards.
+    # The number that the test process already has: TensorFlow refuses another one.
     assert strategy.mirrored(virtual_cpus=4).num_replicas_in_sync == 4
 
 
@@ -98,7 +98,7 @@ def test_a_nameless_tpu_is_one_line(monkeypatch):
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """What Google's virtual machines ask, on loopback: a project and a zone, and no more."""
+    """Google's metadata server on loopback, which knows only a project and a zone."""
     answers = {"project/project-id": b"p", "instance/zone": b"projects/1/zones/us-central2-b"}
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The card of known images: what is measured must move as the images do."""
+"""The card of known images: the metrics must change as the images do."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def features(data_dir):
 
 @pytest.fixture(scope="module")
 def halves():
-    """Two halves of the training images, every second one."""
+    """The even and the odd training images, each with labels."""
     train = digits().load("train")
     return (train.images[::2], train.labels[::2]), (train.images[1::2], train.labels[1::2])
 
@@ -129,7 +129,7 @@ def test_more_damage_reads_worse(features, halves, damage):
 
 
 def test_a_generator_that_copies_is_found_out(data_dir):
-    """It has training images for samples: all scores are fine, but for memorisation."""
+    """Its samples are training images: all scores are good, except for memorisation."""
     train = digits().load("train").images
 
     def copies(keys):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from support.cards import make_card
 
-from trainer.reporting import card_page as card_page
-from trainer.reporting import charts
+from trainer.reporting import card_page, charts
 
 
 def page(**changes):
@@ -33,5 +32,5 @@ def test_a_ranking_does_not_depend_on_the_order_of_classes():
 
 
 def outlines(svg):
-    """The paths of the chart, without the identifiers that matplotlib draws by chance."""
+    """The paths of the chart, without matplotlib's random identifiers."""
     return [line for line in svg.splitlines() if line.startswith(("L ", "M "))]

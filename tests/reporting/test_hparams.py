@@ -1,4 +1,4 @@
-"""The files alone; tests/test_tensorboard.py asks a server what it makes of them."""
+"""The event files; tests/test_tensorboard.py shows them in a server."""
 
 from __future__ import annotations
 

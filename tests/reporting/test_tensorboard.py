@@ -1,4 +1,4 @@
-"""What the writers write, read back by TensorBoard's own reader."""
+"""What the writer writes, read back by TensorBoard's own reader."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Google Cloud Storage on loopback: TensorFlow's own gs:// client, over TLS, against an emulator.
 
-TensorFlow takes no other address for gs:// than Google's, but its libcurl heeds HTTPS_PROXY and
-CURL_CA_BUNDLE. So this server is a proxy that, asked for a tunnel to googleapis.com, answers
-itself, with a certificate of its own and gcp-storage-emulator's handlers. It knows no permissions,
-quotas or rate limits; a test sets `Server.fault` to answer as Google documents.
+TensorFlow accepts only Google's address for gs://, but its libcurl respects HTTPS_PROXY and
+CURL_CA_BUNDLE. This server is therefore a proxy: asked for a tunnel to googleapis.com, it answers
+itself, with its own certificate and gcp-storage-emulator's handlers. It has no permissions, quotas
+or rate limits; a test sets `Server.fault` to answer as Google documents.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOKEN = "a-token-for-tests"
 
 
 class _Request(emulator.Request):
-    """An empty upload, as of a directory marker, is empty and not absent."""
+    """Treats an empty upload, such as a directory marker's, as empty and not as absent."""
 
     @property
     def data(self):
@@ -38,7 +38,7 @@ emulator.Request = _Request
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves until closed."""
+    """A threaded HTTPS proxy with an object store; it serves until it is closed."""
 
     daemon_threads = True
 
@@ -48,10 +48,10 @@ class Server(http.server.ThreadingHTTPServer):
         self.storage = Storage(use_memory_fs=True)
         self.one_at_a_time = threading.Lock()
         self.fault: Callable[[_Handler], int | None] = lambda request: None
-        """The HTTP status to refuse a request with; None serves it."""
+        """Request -> the HTTP status to refuse it with; None to serve it."""
 
     def handle_error(self, request, address) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # of a client that was killed
+        if not isinstance(sys.exception(), ConnectionError):  # from a client that was killed
             super().handle_error(request, address)
 
     def put(self, bucket: str, name: str, content: bytes) -> None:
@@ -59,13 +59,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.storage.create_file(bucket, name, content, resource)
 
     def files(self, bucket: str) -> dict[str, bytes]:
-        """Every object, directory markers aside."""
+        """All objects of a bucket, without directory markers."""
         names = [item["name"] for item in self.storage.get_file_list(bucket)[0]]
         return {n: self.storage.get_file(bucket, n) for n in names if not n.endswith("/")}
 
 
 class _Handler(emulator.RequestHandler):
-    protocol_version = "HTTP/1.1"  # whose clients await a "100 Continue" before an upload
+    protocol_version = "HTTP/1.1"  # its clients wait for "100 Continue" before an upload
 
     def __init__(self, request, address, server: Server) -> None:
         self.remote = server
@@ -85,13 +85,13 @@ class _Handler(emulator.RequestHandler):
         self.close_connection = True
 
     def send_header(self, keyword: str, value: str) -> None:
-        if keyword == "Location":  # the emulator knows nothing of TLS
+        if keyword == "Location":  # the emulator does not know TLS
             value = value.replace("http://", "https://", 1)
         super().send_header(keyword, value)
 
     def _serve(self, method: str) -> None:
         if self.headers["Transfer-Encoding"]:
-            del self.headers["Content-Length"]  # libcurl sends both, and means the former
+            del self.headers["Content-Length"]  # libcurl sends both headers; the first one counts
         with self.remote.one_at_a_time:
             status = self.remote.fault(self)
             if status is None and self.headers["Authorization"] != f"Bearer {TOKEN}":
@@ -99,7 +99,7 @@ class _Handler(emulator.RequestHandler):
             if status is not None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 self._answer(status, b"")
-            elif self.path.endswith("/storageLayout"):  # which the emulator does not know
+            elif self.path.endswith("/storageLayout"):  # unknown to the emulator
                 self._answer(200, b'{"hierarchicalNamespace": {"enabled": false}}')
             else:
                 emulator.Router(self).handle(method)
@@ -125,7 +125,7 @@ class _Handler(emulator.RequestHandler):
 
 @contextlib.contextmanager
 def serving(directory: Path, *names: str) -> Iterator[tuple[Server, dict[str, str]]]:
-    """A server with buckets of these `names`, and the environment that leads TensorFlow to it."""
+    """A server with buckets of these `names`, and variables that direct TensorFlow to it."""
     authority = trustme.CA()
     bundle = directory / "authority.pem"
     authority.cert_pem.write_to_path(bundle)

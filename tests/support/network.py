@@ -1,4 +1,4 @@
-"""Hosts of their own for a test: Linux network namespaces, joined by a link, each with an sshd."""
+"""Two hosts for a test: Linux network namespaces, joined by a link, each with an sshd."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
-SSHD = "/usr/sbin/sshd"  # which refuses to be started by a relative name
+SSHD = "/usr/sbin/sshd"  # sshd refuses to start under a relative name
 
 
 def missing() -> str | None:
-    """Why this machine cannot play several hosts; None where it can."""
+    """The reason why this machine cannot make such hosts; None if it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     for tool in ("ip", "ssh", "ssh-keygen", SSHD):
@@ -29,10 +29,10 @@ def missing() -> str | None:
 
 
 class Hosts:
-    """Two hosts, 10.99.0.1 and 10.99.0.2, as a context manager that leaves nothing behind.
+    """Two hosts, 10.99.0.1 and 10.99.0.2, as a context manager that removes them at its end.
 
-    Their addresses exist within their namespaces only. `directory` gets sshd's throw-away keys;
-    the disk is shared, as a network file system would be.
+    Their addresses exist only within their namespaces. `directory` gets sshd's temporary keys. Both
+    hosts see this machine's disk, like a network file system.
     """
 
     addresses = ("10.99.0.1", "10.99.0.2")
@@ -60,30 +60,30 @@ class Hosts:
     def __exit__(self, *_: object) -> None:
         for name in self.names:
             for pid in self.pids(name):
-                with contextlib.suppress(ProcessLookupError):  # it may end by itself meanwhile
+                with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
                     os.kill(pid, signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
     def pids(self, name: str) -> list[int]:
-        """The processes in a namespace."""
+        """The process ids in a namespace."""
         done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
         return [int(word) for word in done.stdout.split()]
 
     def on(self, index: int, *command: object) -> list[str]:
-        """A command that runs on one of the hosts."""
+        """The command line that runs `command` on host 0 or 1."""
         return ["ip", "netns", "exec", self.names[index], *map(str, command)]
 
     def link(self, state: str) -> None:
-        """Cuts the link ("down"), without a word to those who use it, or mends it ("up")."""
+        """Cuts the link ("down"), which its users are not told, or restores it ("up")."""
         _ip("-n", self.names[0], "link", "set", "veth", state)
 
     @property
     def ssh(self) -> str:
-        """The ssh command that may enter them."""
+        """The ssh command that can log in to the hosts."""
         return f"ssh -F {self._directory}/ssh_config"
 
     def _start_sshd(self) -> None:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd locks up its unprivileged half
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd confines its unprivileged half to it
         for key in ("host_key", "user_key"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._directory / key]
             subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""Weights and other state, in a checkpoint and in memory, and whether two of them are the same."""
+"""Weights and other state, from a checkpoint or from memory, and their comparison."""
 
 from __future__ import annotations
 

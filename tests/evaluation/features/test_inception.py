@@ -1,4 +1,4 @@
-"""ImageNet's weights cannot be had here: the network is run with random ones, and none found."""
+"""Tests download no weights of ImageNet: the network has random weights, or finds none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_weights_it_names_the_remedy(monkeypatch, tmp_path):
     def unreachable(*args, **kwargs):
         raise OSError("no route to host")
 
-    # Wherever the tests run, no network is tried and no earlier download found.
+    # No network is tried and no earlier download is found, wherever the tests run.
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
     monkeypatch.setattr(keras.config, "_KERAS_DIR", str(tmp_path), raising=False)
