@@ -40,9 +40,6 @@ setup(
         "trainer.tools.compare": ["*.html"],
         "trainer.tools.explorer": ["*.css", "*.html", "*.js"],
         "trainer.tools.launch": ["*.sh"],
-        "trainer.tools.compare": ["*.html"],
-        "trainer.tools.explorer": ["*.css", "*.html", "*.js"],
-        "trainer.tools.launch": ["*.sh"],
     },
     # Not TensorFlow: where it is preinstalled, as in Colab, pip must leave it and all that it needs
     # as they are. So each range begins at or before tests/colab.txt, the versions that Colab has.

@@ -18,7 +18,8 @@ import sys
 
 from absl import flags
 
-from trainer import config, files
+from trainer import files
+from trainer.config import gin_reader
 from trainer.tools import command_line
 
 GIN_FILE = flags.DEFINE_multi_string(
@@ -50,7 +51,7 @@ def _compare() -> int:
     configs = variants(GIN_FILE.value, VS.value)
     sys.path.insert(0, os.getcwd())  # where `python -m trainer.main` finds a config's modules
     for variant in configs:  # before hours of training, not after
-        config.load(variant.gin_files, [*GIN_PARAM.value, *variant.gin_params])
+        gin_reader.load(variant.gin_files, [*GIN_PARAM.value, *variant.gin_params])
     extra = [f"--gin_param={setting}" for setting in GIN_PARAM.value]
     if DATA_DIR.value:
         extra.append(f"--data_dir={DATA_DIR.value}")

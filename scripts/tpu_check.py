@@ -16,7 +16,8 @@ import sys
 
 from absl import flags, logging
 
-from trainer import config, errors
+from trainer import errors
+from trainer.config import gin_reader
 from trainer.tools import command_line
 
 GIN_FILE = flags.DEFINE_multi_string(
@@ -41,7 +42,7 @@ def _check_all() -> int:
 
     rows = []
     code = 0
-    for files in config.experiments() if ALL.value else [[]]:
+    for files in gin_reader.experiments() if ALL.value else [[]]:
         gin_files = [*files, *GIN_FILE.value]
         try:
             rows += _check(gin_files)

@@ -24,7 +24,7 @@ FLOORS = [
     ["gan", "evaluation"],
     ["models", "data"],
     ["kernels", "distributed"],
-    ["config", "settings", "rng"],
+    ["config", "rng"],
     ["files"],
     ["errors"],
 ]
@@ -33,7 +33,7 @@ MOST_MODULES = 10
 
 
 def _package(module: str) -> str:
-    """"trainer.gan.step" -> "gan"; "" for the package itself."""
+    """ "trainer.gan.step" -> "gan"; "" for the package itself."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -51,7 +51,9 @@ def _imports(name: str) -> set[str]:
 
 
 def test_every_package_has_a_floor():
-    assert sorted(sum(FLOORS, [])) == sorted({_package(module) for module in MODULES} - {""})
+    assert sorted(package for floor in FLOORS for package in floor) == sorted(
+        {_package(module) for module in MODULES} - {""}
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - {"trainer"}))
@@ -81,7 +83,7 @@ def test_the_loop_imports_nothing_of_ours():
 def test_only_config_imports_gin():
     imports = re.compile(r"^\s*(import|from) gin\b", re.MULTILINE)
     with_gin = {name for name, path in MODULES.items() if imports.search(path.read_text())}
-    assert with_gin == {"trainer.config"}
+    assert with_gin == {"trainer.config.gin_reader"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

@@ -12,7 +12,7 @@ import pytest
 from support.weights import assert_same, checkpoint
 
 import trainer
-from trainer import config
+from trainer.config import gin_reader
 from trainer.data.digits import digits
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Evaluator
@@ -102,7 +102,7 @@ def test_what_the_command_line_could_not_build_is_refused_when_built(
 
 def test_a_run_made_in_python_reads_back_as_it_was(tmp_path):
     experiment = Experiment(**SHORT)
-    config.save(str(tmp_path), experiment.to_gin())
+    gin_reader.save(str(tmp_path), experiment.to_gin())
     again = Experiment.from_run(str(tmp_path))
     assert dataclasses.replace(again, config_text=None).to_gin() == experiment.to_gin()
     for name in ("generator", "batch_size", "loss", "dataset", "strategy", "doctor"):

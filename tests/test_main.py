@@ -78,7 +78,9 @@ def test_a_finished_run_says_so(trained):
 def test_generate_reads_the_saved_config(trained, tmp_path):
     model_dir, _, _ = trained
     for name in ("a.png", "b.png"):
-        out, _ = inprocess.run("--mode=generate", f"--model_dir={model_dir}", f"--output={tmp_path / name}")
+        out, _ = inprocess.run(
+            "--mode=generate", f"--model_dir={model_dir}", f"--output={tmp_path / name}"
+        )
         assert out == f"64 samples of step 6: {tmp_path / name}\n"
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     grid = np.asarray(Image.open(tmp_path / "a.png"))
@@ -249,7 +251,9 @@ def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     # Steps one to three are healthy; then the config's learning rate is one that nothing survives.
     inprocess.run(*DIGITS, "--gin_param=train.num_steps=3", f"--model_dir={tmp_path}")
-    line = inprocess.error_line(*DIGITS, "--gin_param=adam.learning_rate=1e30", f"--model_dir={tmp_path}")
+    line = inprocess.error_line(
+        *DIGITS, "--gin_param=adam.learning_rate=1e30", f"--model_dir={tmp_path}"
+    )
     assert re.search(r"step 4: \S+ is (nan|inf); training stopped", line)
     assert line.endswith(f"Last good checkpoint: {tmp_path}/checkpoints/step-3")
     good = checkpoint(tmp_path, 3)
@@ -294,7 +298,10 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=Evaluator.num_samples=2"], "must exceed 5"),
         (["--gin_file=digits.gin", "--gin_param=Doctor.every=0"], "Doctor.every=0 must be at"),
         (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
-        (["--gin_file=digits.gin", "--profile=-1"], "--profile=-1: -1 is not a non-negative integer"),
+        (
+            ["--gin_file=digits.gin", "--profile=-1"],
+            "--profile=-1: -1 is not a non-negative integer",
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, message):

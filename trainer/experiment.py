@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer import config
+from trainer.config import gin_reader
+from trainer.config.gin_writer import gin_text
+from trainer.config.settings import flatten, function, optional_function
 from trainer.data.dataset import Dataset
 from trainer.distributed import multihost
 from trainer.distributed import strategy as strategies
@@ -23,7 +25,6 @@ from trainer.inference.samples import sample
 from trainer.runs import run as runs
 from trainer.runs.evaluate import evaluate
 from trainer.runs.run import Schedule
-from trainer.settings import flatten, function, gin_text, optional_function
 from trainer.training.train import train as train_run
 
 
@@ -114,7 +115,7 @@ class Experiment(GanConfig, Schedule):
         Raises:
           TrainerError: naming the file, name or value at fault and the closest valid ones.
         """
-        return _experiment(config.load(gin_files, gin_params))
+        return _experiment(gin_reader.load(gin_files, gin_params))
 
     @classmethod
     def from_run(cls, model_dir: str | None, gin_params: Sequence[str] = ()) -> Experiment:
@@ -123,7 +124,7 @@ class Experiment(GanConfig, Schedule):
         Raises:
           TrainerError: if there is none, or it calls code that is not the trainer's own.
         """
-        return _experiment(config.load_saved(model_dir, gin_params))
+        return _experiment(gin_reader.load_saved(model_dir, gin_params))
 
     def build(
         self, model_dir: str, *, data_dir: str | None = None, notebook_only: bool = False
@@ -141,7 +142,7 @@ class Experiment(GanConfig, Schedule):
           TrainerError: if settings do not fit each other, the data or the devices, or cannot be
             saved for the command line.
         """
-        text = config.NOTEBOOK_ONLY if notebook_only else self.to_gin()
+        text = gin_reader.NOTEBOOK_ONLY if notebook_only else self.to_gin()
         distribution = _make_strategy(self.strategy)  # before anything else uses the devices
         with multihost.explain_lost_peer(distribution):
             dataset = self.dataset(data_dir=data_dir)
@@ -182,7 +183,7 @@ class Experiment(GanConfig, Schedule):
         """
         if self.config_text is not None:
             return self.config_text
-        return gin_text(self, f"{__name__}.{config.ROOT}")
+        return gin_text(self, f"{__name__}.{gin_reader.ROOT}")
 
 
 train = Experiment
@@ -205,7 +206,7 @@ def load_run(model_dir: str, *, data_dir: str | None = None, gin_params: Sequenc
     return run
 
 
-def _experiment(loaded: config.Config) -> Experiment:
+def _experiment(loaded: gin_reader.Config) -> Experiment:
     return dataclasses.replace(loaded.make(), config_text=loaded.text)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from trainer import config, files
+from trainer import files
+from trainer.config import gin_reader
 from trainer.tools import command_line
 
 if TYPE_CHECKING:
@@ -84,15 +85,15 @@ _GROUPS = {
 
 def default_model_dir(gin_files: Sequence[str]) -> str:
     """The directory of a run without --model_dir."""
-    return f"runs/{config.run_name(gin_files)}"
+    return f"runs/{gin_reader.run_name(gin_files)}"
 
 
 def _run() -> int:
     gin_files = GIN_FILE.value
     for name in gin_files:
-        config.find(name)  # before TensorFlow is imported, which takes seconds
+        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
     if not gin_files:
-        config.find_saved(MODEL_DIR.value)
+        gin_reader.find_saved(MODEL_DIR.value)
     command_line.log_own_lines()
     command_line.import_tensorflow()
     from trainer.experiment import Experiment

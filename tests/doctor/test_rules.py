@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer import config
+from trainer.config import gin_reader
 from trainer.doctor import rules
 from trainer.doctor.signals import SIGNALS
 from trainer.gan.step import METRICS
@@ -84,4 +84,4 @@ def test_every_remedy_ships():
     made = [make() for make in rules.ALL]
     assert len({rule.name for rule in made}) == len(made)
     for rule in made:
-        assert rule.remedies and set(rule.remedies) <= set(config.available()), rule.name
+        assert rule.remedies and set(rule.remedies) <= set(gin_reader.available()), rule.name

@@ -13,7 +13,7 @@ from support.inprocess import error_line, run
 from support.process import DIGITS, environment
 
 import trainer
-from trainer import config
+from trainer.config import gin_reader
 from trainer.errors import TrainerError
 from trainer.inference import export
 from trainer.inference.formats import FORMATS
@@ -96,8 +96,8 @@ def test_the_card_names_config_data_and_revision(exported):
     )
     if head.returncode == 0:  # a checkout
         assert f"(revision {head.stdout.strip()}" in card
-    saved = (directory.parent / config.FILE_NAME).read_text()
-    assert (directory / config.FILE_NAME).read_text() == saved
+    saved = (directory.parent / gin_reader.FILE_NAME).read_text()
+    assert (directory / gin_reader.FILE_NAME).read_text() == saved
 
 
 def test_an_evaluation_goes_with_it(exported, tmp_path):

@@ -46,9 +46,7 @@ def test_the_default_in_bfloat16_is_by_the_processors_units(make_strategy, monke
 
 
 def test_unknown_and_unfitting_names_are_refused(make_strategy):
-    with pytest.raises(
-        TrainerError, match=r"'fast' is not known; choose from dilated_.*\[\]"
-    ):
+    with pytest.raises(TrainerError, match=r"'fast' is not known; choose from dilated_.*\[\]"):
         make_trainer(make_strategy(1), kernels=["fast"])
     with pytest.raises(TrainerError, match="works on one replica, not 4; leave it out, or use"):
         make_trainer(make_strategy(4), kernels=["xla_step"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer import config
+from trainer.config import gin_reader
 from trainer.experiment import Experiment
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "write_config_reference.py"
@@ -55,9 +55,9 @@ def test_a_range_is_shown_beside_its_type(sections):
     assert r"| seed | `int` in [0, 2 \*\* 32) | `0` |" in sections["experiment.train"]
 
 
-@pytest.mark.parametrize("files", config.experiments(), ids="+".join)
+@pytest.mark.parametrize("files", gin_reader.experiments(), ids="+".join)
 def test_all_that_a_config_binds_is_on_the_page(sections, files):
-    text = config.load(files).text
+    text = gin_reader.load(files).text
     bound = re.findall(r"^(?:\w+/)?([\w.]+)\.(\w+) =", text, re.MULTILINE)
     assert bound
     for configurable, argument in bound:
@@ -65,7 +65,7 @@ def test_all_that_a_config_binds_is_on_the_page(sections, files):
 
 
 def test_every_shipped_config_is_on_the_page(script):
-    for name in config.available():
+    for name in gin_reader.available():
         assert f"(../configs/{name})" in script["PAGE"].read_text()
 
 

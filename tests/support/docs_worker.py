@@ -23,7 +23,7 @@ import traceback
 from pathlib import Path
 
 from support import inprocess
-from trainer import config
+from trainer.config import gin_reader
 
 import tensorflow as tf  # isort: skip
 
@@ -51,7 +51,7 @@ def run_trainer(arguments):
 
 def save_config(name):
     Path("runs", name).mkdir(parents=True)
-    config.save(f"runs/{name}", config.load([f"{name}.gin"]).text)
+    gin_reader.save(f"runs/{name}", gin_reader.load([f"{name}.gin"]).text)
     return 0
 
 

@@ -75,7 +75,7 @@ class EventLog(tf.train.experimental.PythonState):
         files.write_file(f"{model_dir}/{EVENTS_FILE_NAME}", "".join(lines))
 
     def summary(self, num_checks: int) -> str:
-        """Returns one line that lists the alerts of a run with so many checks, and its rollbacks."""
+        """One line that lists the alerts of `num_checks` checks, and the rollbacks."""
         alerts = [f"{e['alert']} at step {e['step']}" for e in self.entries if "alert" in e]
         if alerts:
             rollbacks = f"; {_count(self.num_rollbacks, 'rollback')}" if self.num_rollbacks else ""

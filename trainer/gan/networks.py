@@ -18,10 +18,10 @@ import keras
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.settings import Settings, function, integer, one_of
 from trainer.gan import optimizers
 from trainer.kernels import selection
 from trainer.models.validation import check_constructor, check_models
-from trainer.settings import Settings, function, integer, one_of
 
 PRECISIONS = ("float32", "mixed_bfloat16", "float64")
 """Keras's dtype policies, except those with float16, whose gradients would need scaling."""

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.settings import Settings, function, functions, integer
 from trainer.errors import TrainerError
 from trainer.gan import losses
 from trainer.gan.augment import Augmentation
@@ -18,7 +19,6 @@ from trainer.gan.losses import GanLoss
 from trainer.gan.networks import DiscriminatorOutput, Networks, ema_decay
 from trainer.gan.penalties import Penalty, PenaltyInputs
 from trainer.gan.replay import Replay
-from trainer.settings import Settings, function, functions, integer
 
 METRICS = (
     "loss/discriminator",

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from trainer import config, files
+from trainer import files
+from trainer.config import gin_reader
 from trainer.data.batches import denormalise
 from trainer.errors import TrainerError, first_line
 from trainer.evaluation.card import FILE_NAME as CARD_NAME
@@ -56,7 +57,7 @@ def export(run: Run, *, output: str) -> None:
         inputs.append(labels)
     with tempfile.TemporaryDirectory() as scratch:
         distances = _write_formats(run, Path(scratch), inputs, images)
-        Path(scratch, config.FILE_NAME).write_text(run.config_text, encoding="utf-8")
+        Path(scratch, gin_reader.FILE_NAME).write_text(run.config_text, encoding="utf-8")
         write_png(f"{scratch}/samples.png", image_grid(denormalise(images)))
         card = Card.load(run.model_dir)
         if card:

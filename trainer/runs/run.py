@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trainer.config.settings import Plain, Settings, integer
 from trainer.data.dataset import DatasetSpec
 from trainer.distributed import multihost, strategy
 from trainer.doctor.doctor import Doctor
@@ -16,7 +17,6 @@ from trainer.evaluation.evaluator import Evaluator
 from trainer.gan.trainer import GanTrainer
 from trainer.runs import compatibility
 from trainer.runs.checkpoints import Checkpoints
-from trainer.settings import Plain, Settings, integer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Run:
     config_text: str
     """The config as gin text, which training saves in model_dir."""
     settings: Mapping[str, Plain]
-    """All settings by name, as `trainer.settings.flatten` returns them."""
+    """All settings by name, as `trainer.config.settings.flatten` returns them."""
     doctor_state: DoctorState = field(default_factory=DoctorState)
     """What the doctor knows from earlier checks."""
     doctor_events: EventLog = field(default_factory=EventLog)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 from absl import logging
 
-from trainer import config
+from trainer.config import gin_reader
+from trainer.config.settings import Plain
 from trainer.distributed import multihost
 from trainer.errors import DivergenceError, TrainerError, first_line
 from trainer.reporting import hparams, tensorboard
@@ -19,7 +20,6 @@ from trainer.reporting.images import image_grid, write_png
 from trainer.runs import compatibility, lock
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.run import Run
-from trainer.settings import Plain
 from trainer.training import loop
 from trainer.training.callbacks import Evaluation, Profile, Progress, Samples, Scalars
 from trainer.training.health import HealthChecks
@@ -206,7 +206,7 @@ def _last_checkpoint(checkpoints: Checkpoints) -> str:
 @contextlib.contextmanager
 def _event_writer(run: Run) -> Iterator[tensorboard.EventWriter]:
     """The chief's writer, once the config, the settings and a grid of real images are written."""
-    config.save(run.model_dir, run.config_text)
+    gin_reader.save(run.model_dir, run.config_text)
     hparams.write(run.model_dir, _hparams(run))
     with contextlib.closing(tensorboard.EventWriter(run.model_dir)) as writer:
         writer.text(run.step, "config", "```\n" + run.config_text + "\n```")

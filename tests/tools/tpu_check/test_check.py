@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.process import environment
 
-from trainer import config
+from trainer.config import gin_reader
 from trainer.errors import TrainerError
 from trainer.experiment import Experiment
 from trainer.tools.tpu_check import check, compiler
@@ -30,7 +30,7 @@ def distance(*files, params=(), num_replicas=8):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("files", config.experiments(), ids=lambda files: files[-1])
+@pytest.mark.parametrize("files", gin_reader.experiments(), ids=lambda files: files[-1])
 def test_every_shipped_config_compiles_for_a_tpu(files):
     experiment = Experiment.from_gin([*files, "hardware/tpu.gin"])
     program = lower(check.build(experiment, XlaReplicas(8)))

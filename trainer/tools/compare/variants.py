@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer import config
+from trainer.config import gin_reader
 from trainer.errors import TrainerError
 
 
@@ -32,14 +32,14 @@ def variants(gin_files: Sequence[str], overlays: Sequence[str]) -> list[Variant]
     """
     if not gin_files or not overlays:
         raise TrainerError("name a base config with --gin_file, and variants of it with --vs")
-    found = [Variant(config.run_name(gin_files), tuple(gin_files))]
+    found = [Variant(gin_reader.run_name(gin_files), tuple(gin_files))]
     for text in overlays:
         parts = text.split(",")
         settings = tuple(part for part in parts if "=" in part)
         added = [part for part in parts if part not in settings]
         if not added:
             raise TrainerError(f"--vs={text} names no .gin file; put the settings into one")
-        found.append(Variant(config.run_name(added), (*gin_files, *added), settings))
+        found.append(Variant(gin_reader.run_name(added), (*gin_files, *added), settings))
     names = [variant.name for variant in found]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise TrainerError(f"two configs are named {repeated.pop()}; copy one to another file name")

@@ -1,4 +1,4 @@
-"""gin files: found, read strictly, and turned into plain Python. The only module that imports gin.
+"""gin files: found, read strictly, and turned into plain Python. Only this module imports gin.
 
 `load` reads files and bindings, and returns the function that they configure with its arguments
 bound: every `@function` of the config has become that function, or a `functools.partial` of it.
@@ -42,7 +42,7 @@ _READING_ERRORS = (
     NameError,
     OSError,
 )
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package where it was installed from a wheel, beside it in a source checkout.
 CONFIG_DIR = next(
     (d for d in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if d.is_dir()),
@@ -144,8 +144,8 @@ def load_saved(model_dir: str | None, gin_params: Sequence[str] = ()) -> Config:
     text = files.read_text(path)
     if text == NOTEBOOK_ONLY:
         raise TrainerError(
-            f"{model_dir} was built in a notebook with notebook_only=True, from functions that only "
-            "the notebook defines; build the same Experiment there to go on with it"
+            f"{model_dir} was built in a notebook with notebook_only=True, from functions that "
+            "only the notebook defines; build the same Experiment there to go on with it"
         )
     modules = re.findall(r"^\s*(?:from|import|include)\s+(\S+)", text, re.MULTILINE)
     foreign = [m for m in modules if m != "__gin__" and m.split(".")[0] != "trainer"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gin
 import pytest
 
-from trainer import config
+from trainer.config import gin_reader
 from trainer.doctor import rules
 from trainer.errors import TrainerError
 from trainer.gan import losses, optimizers, schedules
@@ -18,21 +18,21 @@ def elsewhere(tmp_path, monkeypatch):
 
 def bound(files, params=()):
     """The arguments of `train` that a config binds."""
-    return config.load(files, params).make.keywords
+    return gin_reader.load(files, params).make.keywords
 
 
-@pytest.mark.parametrize("name", config.available())
+@pytest.mark.parametrize("name", gin_reader.available())
 def test_every_shipped_config_reads_and_reads_back(tmp_path, name):
     files = ["mnist.gin", name] if "/" in name else [name]
-    text = config.load(files).text
+    text = gin_reader.load(files).text
     (tmp_path / "again.gin").write_text(text)
-    assert config.load(["again.gin"]).text == text
+    assert gin_reader.load(["again.gin"]).text == text
     assert gin.config_str() == ""  # nothing of gin's state stays
 
 
-@pytest.mark.parametrize("name", [n for n in config.available() if n.startswith("hardware/")])
+@pytest.mark.parametrize("name", [n for n in gin_reader.available() if n.startswith("hardware/")])
 def test_hardware_overlays_are_at_most_ten_lines(name):
-    assert len((config.CONFIG_DIR / name).read_text().splitlines()) <= 10
+    assert len((gin_reader.CONFIG_DIR / name).read_text().splitlines()) <= 10
 
 
 def test_mnist_has_the_tutorials_hyperparameters():
@@ -121,14 +121,14 @@ def test_mistakes_become_one_line_with_the_closest_names(tmp_path, files, params
         "from __gin__ import dynamic_registration\nexperiment.train.seed = 1\n"
     )
     with pytest.raises(TrainerError, match=message) as caught:
-        config.load(files, params)
+        gin_reader.load(files, params)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["models/chatgpt.gin", "hardware/tpu.gin"])
 def test_an_overlay_alone_is_refused(name):
     with pytest.raises(TrainerError, match=r"leaves .*train\.dataset.* open: add a base config"):
-        config.load([name])
+        gin_reader.load([name])
 
 
 def test_a_config_of_something_else_is_refused(tmp_path):
@@ -136,15 +136,17 @@ def test_a_config_of_something_else_is_refused(tmp_path):
         "from __gin__ import dynamic_registration\nfrom trainer.gan import losses\n"
         "losses.binary_cross_entropy.real_label = 0.9\n"
     )
-    with pytest.raises(TrainerError, match=r"(binds nothing of train|leaves train\..* open): add a base"):
-        config.load(["mine.gin"])
+    with pytest.raises(
+        TrainerError, match=r"(binds nothing of train|leaves train\..* open): add a base"
+    ):
+        gin_reader.load(["mine.gin"])
 
 
 def test_a_run_without_config_is_refused(tmp_path):
     with pytest.raises(TrainerError, match="name a config with --gin_file"):
-        config.find_saved(None)
+        gin_reader.find_saved(None)
     with pytest.raises(TrainerError, match="holds no config.gin"):
-        config.find_saved(str(tmp_path))
+        gin_reader.find_saved(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,8 @@ def test_a_run_without_config_is_refused(tmp_path):
         ("include 'other.gin'\n", "'other.gin'"),
         (
             "from __gin__ import dynamic_registration\nfrom trainer import experiment\n"
-            "from trainer.distributed import strategy\nexperiment.train.seed = @strategy.os.getpid()\n",
+            "from trainer.distributed import strategy\n"
+            "experiment.train.seed = @strategy.os.getpid()\n",
             "strategy.os.getpid",
         ),
         (
@@ -167,38 +170,38 @@ def test_a_run_without_config_is_refused(tmp_path):
 )
 def test_a_runs_config_may_not_call_foreign_code(tmp_path, text, foreign):
     (tmp_path / "payload.py").write_text("raise SystemExit('the payload ran')\n")
-    (tmp_path / config.FILE_NAME).write_text(text)
+    (tmp_path / gin_reader.FILE_NAME).write_text(text)
     with pytest.raises(TrainerError, match=f"uses {foreign}, .* name it: --gin_file="):
-        config.load_saved(str(tmp_path), [])
+        gin_reader.load_saved(str(tmp_path), [])
 
 
 def test_a_runs_config_of_our_own_code_is_read(tmp_path):
-    loaded = config.load(["mnist.gin", "models/chatgpt.gin", "hardware/mirrored.gin"])
-    config.save(str(tmp_path), loaded.text)
-    assert config.load_saved(str(tmp_path)).text == loaded.text
+    loaded = gin_reader.load(["mnist.gin", "models/chatgpt.gin", "hardware/mirrored.gin"])
+    gin_reader.save(str(tmp_path), loaded.text)
+    assert gin_reader.load_saved(str(tmp_path)).text == loaded.text
 
 
 def test_a_run_that_only_its_notebook_can_build_says_so(tmp_path):
-    config.save(str(tmp_path), config.NOTEBOOK_ONLY)
+    gin_reader.save(str(tmp_path), gin_reader.NOTEBOOK_ONLY)
     with pytest.raises(TrainerError, match="built in a notebook with notebook_only=True"):
-        config.load_saved(str(tmp_path))
+        gin_reader.load_saved(str(tmp_path))
 
 
 def test_saving_keeps_the_config_and_logs_what_changed(tmp_path, caplog):
-    text = config.load(["mnist.gin"]).text
-    config.save(str(tmp_path), text)
-    saved = tmp_path / config.FILE_NAME
+    text = gin_reader.load(["mnist.gin"]).text
+    gin_reader.save(str(tmp_path), text)
+    saved = tmp_path / gin_reader.FILE_NAME
     assert saved.read_text() == text
-    assert config.find_saved(str(tmp_path)) == str(saved)
-    changed = config.load([str(saved)], ["train.num_epochs=40"])
+    assert gin_reader.find_saved(str(tmp_path)) == str(saved)
+    changed = gin_reader.load([str(saved)], ["train.num_epochs=40"])
     with caplog.at_level("WARNING", logger="absl"):
-        config.save(str(tmp_path), changed.text)
+        gin_reader.save(str(tmp_path), changed.text)
     assert "- experiment.train.num_epochs = 30" in caplog.text
     assert "+ experiment.train.num_epochs = 40" in caplog.text
     assert len(caplog.records) == 2
 
 
 def test_experiments_hold_every_file_but_hardware():
-    names = {name for files in config.experiments() for name in files}
-    assert names == {n for n in config.available() if not n.startswith("hardware/")}
-    assert ["mnist.gin", "models/chatgpt.gin"] in config.experiments()
+    names = {name for files in gin_reader.experiments() for name in files}
+    assert names == {n for n in gin_reader.available() if not n.startswith("hardware/")}
+    assert ["mnist.gin", "models/chatgpt.gin"] in gin_reader.experiments()
