@@ -193,7 +193,7 @@ def test_the_launcher_starts_again_after_a_cut(hosts, uncut, tmp_path):
 
 
 def test_a_killed_launcher_leaves_no_trainer(hosts, tmp_path):
-    """Its hosts hear its end, and save."""
+    """Its hosts notice its end, and save."""
     launcher = start_launcher(hosts, [*LONG, f"--model_dir={tmp_path}"])
     wait_for(lambda: saved(tmp_path))
     launcher.kill()

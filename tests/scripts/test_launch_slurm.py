@@ -52,7 +52,7 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    """Runs a command of Slurm, and returns what it prints."""
+    """(command) -> what a Slurm command prints, in a cluster of its own."""
     if os.geteuid() != 0:
         pytest.skip("Slurm's daemons need root")
     # As Debian installs them, outside of an ordinary PATH.

@@ -17,9 +17,9 @@ class Chip:
     memory: float
     """Bytes of HBM."""
     bandwidth: float
-    """Of HBM, in bytes/s."""
+    """Bandwidth of HBM, in bytes/s."""
     interconnect: float | None = None
-    """To all neighbours together, in bytes/s one way; None if Google publishes no figure."""
+    """Bandwidth to all neighbours, in bytes/s one way; None if Google publishes no figure."""
 
 
 _CHIPS = {
