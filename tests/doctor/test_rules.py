@@ -28,7 +28,7 @@ def test_a_healthy_run_and_unknown_signals_violate_no_rule(make):
 
 
 @pytest.mark.parametrize(
-    ("rule", "sick", "healthy"),
+    ("rule", "violating", "passing"),
     [
         (
             rules.discriminator_wins(loss=0.1, accuracy=0.9),
@@ -56,11 +56,13 @@ def test_a_healthy_run_and_unknown_signals_violate_no_rule(make):
         ),
     ],
 )
-def test_a_rule_is_violated_beyond_its_limit_only(rule, sick, healthy):
-    found = violation(rule, **sick)
-    assert found.measured and np.isfinite(found.limit) and found.value in map(abs, sick.values())
-    for change in healthy:
-        assert violation(rule, **(sick | change)) is None, change
+def test_a_rule_is_violated_beyond_its_limit_only(rule, violating, passing):
+    found = violation(rule, **violating)
+    assert (
+        found.measured and np.isfinite(found.limit) and found.value in map(abs, violating.values())
+    )
+    for change in passing:
+        assert violation(rule, **(violating | change)) is None, change
 
 
 def test_a_collapse_is_a_fall_of_diversity_that_lowers_the_generators_loss():

@@ -37,8 +37,8 @@ def dataset(*, data_dir):
     )
 
 
-def train(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
-    """Trains under a doctor with one rule, which raises an alert where `pattern` has a 1.
+def build(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
+    """A run under a doctor with one rule, which raises an alert where `pattern` has a 1.
 
     The rule counts its checks in the doctor's state, which a rollback restores: it raises the alert
     again after each rollback.
@@ -61,12 +61,26 @@ def train(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
         rollbacks=rollbacks,
         **(defaults | settings),
     )
-    return experiment.build(str(model_dir), notebook_only=True).train()
+    return experiment.build(str(model_dir), notebook_only=True)
+
+
+def train(*arguments, **settings):
+    return build(*arguments, **settings).train()
 
 
 def events(model_dir):
     lines = (model_dir / EVENTS_FILE_NAME).read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+def test_restoring_the_healthy_state_erases_no_event(make_strategy, tmp_path):
+    run = build(make_strategy(1), tmp_path)
+    healthy = run.healthy_checkpoint()
+    healthy.save()
+    run.doctor_events.entries.append(alert := {"step": 3, "alert": "scripted"})
+    run.doctor_state.num_checks = 1
+    assert healthy.restore()
+    assert run.doctor_events.entries == [alert] and run.doctor_state.num_checks == 0
 
 
 @pytest.fixture(scope="module")
