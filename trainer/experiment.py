@@ -34,9 +34,9 @@ class Run(runs.Run):
     The functions of `trainer.training`, `trainer.inference` and `trainer.runs` are the same.
     """
 
-    def train(self, *, profile: int = 0) -> int:
+    def train(self) -> None:
         """Trains to the end, from the newest checkpoint; see `trainer.training.train.train`."""
-        return train_run(self, profile=profile)
+        train_run(self)
 
     def sample(
         self,
@@ -97,8 +97,9 @@ class Experiment(GanConfig, Schedule):
     """Constructor, (strategy, dataset, data_dir, seed) -> Evaluator."""
     doctor: Callable[..., Doctor] | None = optional_function(Doctor)
     """Constructor, (trainer, dataset, images, labels) -> Doctor; None for no health checks."""
-    config_text: str | None = dataclasses.field(default=None, repr=False)
-    """The gin text that the experiment was read from; not a gin setting."""
+    config_text: str | None = dataclasses.field(default=None, init=False, repr=False)
+    """The gin text that the experiment was read from; None for one that was made in Python, such as
+    by `dataclasses.replace`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,7 +208,9 @@ def load_run(model_dir: str, *, data_dir: str | None = None, gin_params: Sequenc
 
 
 def _experiment(loaded: gin_reader.Config) -> Experiment:
-    return dataclasses.replace(loaded.make(), config_text=loaded.text)
+    experiment = loaded.make()
+    object.__setattr__(experiment, "config_text", loaded.text)  # the class is frozen
+    return experiment
 
 
 def _make_strategy(make: Callable[[], tf.distribute.Strategy]) -> tf.distribute.Strategy:

@@ -119,7 +119,9 @@ def _do(experiment: Experiment, model_dir: str) -> int:
             print_plan(run)
             return 0
         if MODE.value == "train":
-            return run.train(profile=PROFILE.value)
+            from trainer.training.train import train
+
+            return train(run, profile=PROFILE.value)
         run.restore()
         _use(run)
         return 0

@@ -44,7 +44,7 @@ class Schedule(Settings):
     numbers after an alert, or after a loss or gradient that is not finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """The parts of one run, as `trainer.experiment.Experiment.build` wires them."""
 
@@ -64,6 +64,9 @@ class Run:
     """What the doctor knows from earlier checks."""
     doctor_events: EventLog = field(default_factory=EventLog)
     """Alerts and rollbacks so far."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.model_dir}: {self.spec.name}, step {self.step} of {self.num_steps}>"
 
     @property
     def is_chief(self) -> bool:
@@ -96,8 +99,7 @@ class Run:
         """
         if not self.checkpoints().restore():
             raise TrainerError(
-                f"--model_dir={self.model_dir} holds no checkpoint; train first, or name "
-                "another run"
+                f"{self.model_dir} holds no checkpoint; train first, or name another run"
             )
 
     def healthy_checkpoint(self) -> Checkpoints:
