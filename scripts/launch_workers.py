@@ -36,7 +36,9 @@ _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 def _launch(arguments: list[str]) -> int:
     """Returns 0, the code of a worker that refused its command, or 128 + the signal's number."""
     words = [
-        *(sys.executable, "-m", "trainer.main"),
+        sys.executable,
+        "-m",
+        "trainer.main",
         *command.trainer_arguments(arguments, remote=False),
         command.MULTI_WORKER,
         f"--gin_param=multi_worker.peer_timeout={PEER_TIMEOUT.value}",

@@ -26,8 +26,16 @@ PAGE = ROOT / "docs" / "config.md"
 MARK = "<!-- From here on written by scripts/write_config_reference.py: do not edit. -->"
 
 _GIVEN = (
-    *("data_dir", "dataset", "image_shape", "images", "labels", "latent_dim", "num_classes"),
-    *("networks", "strategy", "trainer"),
+    "data_dir",
+    "dataset",
+    "image_shape",
+    "images",
+    "labels",
+    "latent_dim",
+    "num_classes",
+    "networks",
+    "strategy",
+    "trainer",
 )
 """Arguments that the trainer passes itself to the functions that a config names."""
 
