@@ -59,17 +59,18 @@ def _check(gin_files: list[str]) -> list[dict[str, str]]:
     from trainer.experiment import Experiment
     from trainer.tools.tpu_check import check, compiler
     from trainer.tools.tpu_check.program import XlaReplicas, lower
+    from trainer.tools.tpu_check.topology import MAX_CPU_REPLICAS, devices
 
     rows = []
     programs = {}
     for topology in TOPOLOGY.value:
-        count = len(compiler.devices(topology))
+        count = len(devices(topology))
         if count not in programs:
             experiment = Experiment.from_gin(gin_files, GIN_PARAM.value)
             replicas = check.build(experiment, XlaReplicas(count), data_dir=DATA_DIR.value)
             program = lower(replicas)
             distance = None
-            if count <= compiler.MAX_CPU_REPLICAS:
+            if count <= MAX_CPU_REPLICAS:
                 distance = check.update_distance(program, replicas, experiment, DATA_DIR.value)
             programs[count] = program, distance
         program, distance = programs[count]

@@ -33,7 +33,7 @@ MOST_MODULES = 10
 
 
 def _package(module: str) -> str:
-    """ "trainer.gan.step" -> "gan"; "" for the package itself."""
+    """ "trainer.gan.replica_step" -> "gan"; "" for the package itself."""
     return module.split(".")[1] if "." in module else ""
 
 

@@ -1,5 +1,9 @@
 """Every random number of training, as a pure function of (seed, stream, step, example).
 
+Latents, dropout, augmentation and label noise, that is. The initial weights are Keras's, from the
+seed (`gan/trainer.py`), and the order of the batches is a function of (seed, epoch)
+(`data/batches.py`).
+
 The generator is a counter-based hash, pcg4d (Jarzynski and Olano, "Hash Functions for GPU
 Rendering", Journal of Computer Graphics Techniques 9(3), 2020), written in uint32 operations.
 There is no state to save, and an example draws the same numbers whichever replica, process or

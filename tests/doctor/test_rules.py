@@ -8,7 +8,7 @@ import pytest
 from trainer.config import gin_reader
 from trainer.doctor import rules
 from trainer.doctor.signals import SIGNALS
-from trainer.gan.step import METRICS
+from trainer.gan.replica_step import METRICS
 
 HEALTHY = {
     **dict.fromkeys(METRICS, 0.7),

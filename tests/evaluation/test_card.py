@@ -8,9 +8,9 @@ from support.cards import make_card
 from trainer.errors import TrainerError
 from trainer.evaluation import card as module
 from trainer.evaluation.card import TITLES, Card, ImageFeatures, Metric
-from trainer.evaluation.metrics.frechet import frechet_distance
+from trainer.evaluation.metrics.fid import frechet_distance
 from trainer.evaluation.metrics.intervals import Estimate
-from trainer.evaluation.metrics.kernel import kernel_distance
+from trainer.evaluation.metrics.kid import kernel_distance
 
 
 def image_features(classes, probability, shift):

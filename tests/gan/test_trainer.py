@@ -14,7 +14,7 @@ from trainer.data.batches import normalise
 from trainer.errors import TrainerError
 from trainer.gan import losses, optimizers
 from trainer.gan.losses import GanLoss
-from trainer.gan.step import METRICS
+from trainer.gan.replica_step import METRICS
 from trainer.models import conditional, dcgan
 
 

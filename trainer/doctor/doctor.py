@@ -17,7 +17,7 @@ from trainer.doctor.rules import ALL, Rule, Violation
 from trainer.doctor.signals import SIGNALS, Observation, measure
 from trainer.doctor.state import DoctorState
 from trainer.errors import TrainerError
-from trainer.gan.step import METRICS
+from trainer.gan.replica_step import METRICS
 from trainer.gan.trainer import GanTrainer
 
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from trainer.errors import TrainerError
 from trainer.evaluation.metrics import classes
-from trainer.evaluation.metrics.frechet import frechet_distance
+from trainer.evaluation.metrics.fid import frechet_distance
 from trainer.evaluation.metrics.intervals import Estimate
-from trainer.evaluation.metrics.kernel import kernel_distance
+from trainer.evaluation.metrics.kid import kernel_distance
 from trainer.evaluation.metrics.manifold import manifold
 
 FILE_NAME = "evaluation.json"

@@ -21,7 +21,7 @@ from trainer.errors import DivergenceError, TrainerError
 from trainer.gan import networks, optimizers
 from trainer.gan.inference import Inference
 from trainer.gan.networks import NetworkConfig
-from trainer.gan.step import METRICS, ReplicaStep, StepConfig
+from trainer.gan.replica_step import METRICS, ReplicaStep, StepConfig
 from trainer.kernels import selection
 
 
@@ -33,7 +33,7 @@ class GanConfig(NetworkConfig, StepConfig):
 class GanTrainer:
     """Trains a generator against a discriminator, with the same result on any number of replicas.
 
-    `trainer.gan.step.ReplicaStep` defines one step. `inference` makes samples.
+    `trainer.gan.replica_step.ReplicaStep` defines one step. `inference` makes samples.
 
     Args:
       config: Settings of the networks and of the step.

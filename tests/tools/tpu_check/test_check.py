@@ -12,7 +12,7 @@ from support.process import environment
 from trainer.config import gin_reader
 from trainer.errors import TrainerError
 from trainer.experiment import Experiment
-from trainer.tools.tpu_check import check, compiler
+from trainer.tools.tpu_check import check, compiler, topology
 from trainer.tools.tpu_check.program import XlaReplicas, lower
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "tpu_check.py"
@@ -61,7 +61,7 @@ def test_the_check_can_tell_a_step_that_depends_on_the_replicas():
 
 
 def test_topologies_have_the_chips_they_say():
-    kinds = {name: compiler.devices(name) for name in ("v5e:2x4", "v6e:2x4", "v4:2x2x1", "v3:2x2")}
+    kinds = {name: topology.devices(name) for name in ("v5e:2x4", "v6e:2x4", "v4:2x2x1", "v3:2x2")}
     assert {name: len(devices) for name, devices in kinds.items()} == dict.fromkeys(kinds, 8)
     names = [check.chip(devices[0].device_kind).name for devices in kinds.values()]
     assert names == ["v5e", "v6e", "v4", "v3"]
@@ -69,19 +69,19 @@ def test_topologies_have_the_chips_they_say():
 
 def test_an_unknown_topology_names_some():
     with pytest.raises(TrainerError, match=r"--topology=v99:7 is unknown .*such as v5e:2x4"):
-        compiler.devices("v99:7")
+        topology.devices("v99:7")
 
 
 def test_without_libtpu_the_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(TrainerError, match=r"libtpu is not installed; pip install .*tpu-check"):
-        compiler.devices(TOPOLOGY)
+        topology.devices(TOPOLOGY)
 
 
 def test_another_release_of_jax_is_refused(monkeypatch):
     monkeypatch.setattr("jax.__version__", "0.9.0")
     with pytest.raises(TrainerError, match=r"JAX 0\.9\.0 is not of the releases 0\.10\."):
-        compiler.devices(TOPOLOGY)
+        topology.devices(TOPOLOGY)
 
 
 @pytest.mark.slow

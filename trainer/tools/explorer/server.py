@@ -11,8 +11,8 @@ import waitress
 
 from trainer.errors import TrainerError
 from trainer.runs.run import Run
-from trainer.tools.explorer.app import application
 from trainer.tools.explorer.explorer import Explorer
+from trainer.tools.explorer.responses import application
 
 HOST = "127.0.0.1"
 

@@ -15,8 +15,8 @@ from trainer.experiment import Experiment
 from trainer.gan import optimizers
 from trainer.gan.trainer import METRICS, GanTrainer
 from trainer.tools.tpu_check import compiler
-from trainer.tools.tpu_check.chips import chip, roofline
 from trainer.tools.tpu_check.program import Program, lower
+from trainer.tools.tpu_check.roofline import chip, roofline
 
 BOUNDS = {"float64": (1e-12, 1e-9), "bfloat16": (0.25, 0.5)}
 """Largest `Distance` (slots, weights) that rounding explains, by compute dtype. Adam's first step

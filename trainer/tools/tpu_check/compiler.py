@@ -5,7 +5,6 @@ Only this file uses private parts of JAX; they were tested with the releases in 
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +13,7 @@ import numpy as np
 
 from trainer.errors import TrainerError
 from trainer.tools.tpu_check.program import Program
-
-MAX_CPU_REPLICAS = 16
-"""The most replicas that `run` simulates on this machine's CPU."""
-
-_RELEASE = "0.10."
-_INSTALL = "pip install 'gan-trainer[tpu-check]' (in a checkout: pip install -e '.[tpu-check]')"
-# Without these, libtpu asks a TPU VM's metadata server about the TPU, and locks it for one process,
-# although there is none.
-_ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
+from trainer.tools.tpu_check.topology import devices, set_up_jax
 
 
 @dataclass(frozen=True)
@@ -45,26 +30,6 @@ class Compiled:
     """Sum over a step's operations; it counts what stays in on-chip memory, too."""
     memory: int
     """Peak bytes of HBM: arguments, outputs that reuse no argument, temporaries and code."""
-
-
-def devices(topology: str) -> list[Any]:
-    """The devices of a TPU slice such as "v5e:2x4", which need not exist.
-
-    Raises:
-      TrainerError: if libtpu is not installed, or knows no such topology.
-    """
-    jax = _jax()
-    from jax.experimental import topologies
-
-    try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
-    except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TrainerError(
-            f"--topology={topology} is unknown to libtpu ({reason}): name a generation and a "
-            "shape, such as v5e:2x4, v6e:2x4, v4:2x2x1 or v3:2x2"
-        ) from error
-    return list(found)
 
 
 def compile_for(topology: str, program: Program) -> Compiled:
@@ -106,7 +71,7 @@ def run(program: Program, indices: np.ndarray, step: int) -> list[np.ndarray]:
     Returns:
       The outputs of the first replica.
     """
-    jax = _jax()
+    jax = set_up_jax()
     cpus = jax.devices("cpu")[: program.num_replicas]
     executable = _compile(cpus[0].client.compile_and_load, program, cpus, "the CPU")
     mesh = jax.sharding.Mesh(np.array(cpus), "replica")
@@ -120,7 +85,7 @@ def run(program: Program, indices: np.ndarray, step: int) -> list[np.ndarray]:
 
 
 def _compile(compile_with: Any, program: Program, on: list[Any], where: str) -> Any:
-    jax = _jax()
+    jax = set_up_jax()
     from jax._src.lib import xla_client
     from jax.extend.backend import get_compile_options
     from jax.extend.mlir import ir
@@ -138,21 +103,3 @@ def _compile(compile_with: Any, program: Program, on: list[Any], where: str) -> 
     except jax.errors.JaxRuntimeError as error:
         reason = " ".join(str(error).split())[:500]
         raise TrainerError(f"the compiler for {where} refuses the step: {reason}") from error
-
-
-def _jax() -> Any:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        import jax
-        import libtpu  # noqa: F401  which JAX would miss only later
-    except ImportError as error:
-        raise TrainerError(f"{error.name} is not installed; {_INSTALL}") from error
-    if not jax.__version__.startswith(_RELEASE):
-        raise TrainerError(
-            f"JAX {jax.__version__} is not of the releases {_RELEASE}* that this was tested with; "
-            f"{_INSTALL}"
-        )
-    if jax.config.jax_num_cpu_devices < MAX_CPU_REPLICAS:
-        jax.config.update("jax_num_cpu_devices", MAX_CPU_REPLICAS)
-    return jax

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from trainer.evaluation.metrics.frechet import Moments, distance, frechet_distance, moments
+from trainer.evaluation.metrics.fid import Moments, distance, frechet_distance, moments
 
 
 @pytest.fixture

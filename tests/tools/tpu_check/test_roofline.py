@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.errors import TrainerError
-from trainer.tools.tpu_check.chips import Chip, chip, roofline
+from trainer.tools.tpu_check.roofline import Chip, chip, roofline
 
 TOY = Chip("toy", flops=100.0, memory=1e9, bandwidth=10.0, interconnect=5.0)
 LITTLE = {"flops": 1.0, "bytes_accessed": 1.0, "all_reduced": 0.0}

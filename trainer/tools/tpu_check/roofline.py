@@ -41,7 +41,7 @@ def chip(device_kind: str) -> Chip:
     if device_kind not in _CHIPS:
         raise TrainerError(
             f"'{device_kind}' is not among the chips whose peaks are known: "
-            f"{', '.join(_CHIPS)}; add it to trainer/tools/tpu_check/chips.py"
+            f"{', '.join(_CHIPS)}; add it to trainer/tools/tpu_check/roofline.py"
         )
     return _CHIPS[device_kind]
 

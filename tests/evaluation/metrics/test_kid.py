@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import polynomial_kernel
 
 from trainer.evaluation.metrics.intervals import groups, jackknife
-from trainer.evaluation.metrics.kernel import kernel_distance
+from trainer.evaluation.metrics.kid import kernel_distance
 
 
 def by_definition(x, y):
