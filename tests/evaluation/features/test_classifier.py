@@ -49,13 +49,18 @@ def test_damaged_weights_of_the_package_are_refused(tmp_path, monkeypatch):
         classifier.classifier(dataset=mnist, data_dir=None, strategy=ONE)
 
 
-def test_the_one_of_digits_is_trained_once_and_knows_digits(data_dir):
+@pytest.mark.slow
+def test_it_learns_digits(tmp_path):
+    extractor = classifier.classifier(dataset=digits(), data_dir=str(tmp_path), strategy=ONE)
+    assert extractor.accuracy > 0.97
+
+
+def test_the_one_of_digits_is_trained_once(data_dir):
     (kept,) = (data_dir / "features").iterdir()
     before = kept.stat().st_mtime_ns
     extractor = classifier.classifier(dataset=digits(), data_dir=str(data_dir), strategy=ONE)
     assert kept.stat().st_mtime_ns == before
     assert extractor.sha256 == hashlib.sha256(kept.read_bytes()).hexdigest()
-    assert extractor.accuracy > 0.95
     test = digits().load("test")
     features, logits = extractor.model(normalise(test.images), training=False)
     assert features.shape == (297, classifier.NUM_FEATURES)
@@ -71,11 +76,12 @@ def test_a_damaged_kept_file_names_the_remedy(data_dir, tmp_path):
         classifier.classifier(dataset=digits(), data_dir=str(tmp_path), strategy=ONE)
 
 
-def test_colour_and_other_sizes_fit():
+def test_colour_and_other_sizes_fit(monkeypatch):
+    monkeypatch.setattr(classifier, "_MIN_STEPS", 100)
     rng = np.random.default_rng(0)
     labels = np.arange(300, dtype=np.int32) % 3
-    images = rng.integers(0, 60, (300, 16, 20, 3), np.uint8)
+    images = rng.integers(0, 60, (300, 8, 12, 3), np.uint8)
     images[np.arange(300), ..., labels] += 120  # a class is its colour
-    spec = DatasetSpec("colours", (16, 20, 3), 3)
+    spec = DatasetSpec("colours", (8, 12, 3), 3)
     weights = classifier.fit(spec, Examples(images, labels), Examples(images, labels))
     assert weights["test_accuracy"] > 0.99

@@ -33,6 +33,8 @@ SHIPPED = {
 NUM_FEATURES = 128
 _WEIGHTS = Path(__file__).parent / "weights"
 _BATCH_SIZE = 128
+_EPOCHS = 12
+_MIN_STEPS = 300
 _SHIFT = 2  # pixels; the largest shift of the augmentation
 
 Weights = dict[str, np.ndarray]
@@ -142,7 +144,7 @@ def fit(spec: DatasetSpec, train: Examples, test: Examples, verbose: int = 0) ->
     """
     keras.utils.set_random_seed(0)
     steps_per_epoch = len(train.images) // _BATCH_SIZE
-    epochs = max(12, -(-300 // steps_per_epoch))
+    epochs = max(_EPOCHS, -(-_MIN_STEPS // steps_per_epoch))
     model = build(spec)
     learner = keras.Model(model.inputs, model.outputs[1])
     learner.compile(
