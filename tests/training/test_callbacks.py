@@ -125,7 +125,7 @@ def test_a_grid_on_a_full_disk_is_the_old_one_or_none(tmp_path):
     [
         (4, [4, 8], 8, [4, 8]),
         (4, [4, 8], 10, [4, 8, 10]),
-        (0, [], 10, []),
+        (4, [], 2, [2]),
     ],
 )
 def test_a_run_is_evaluated_on_schedule_and_at_its_end(monkeypatch, every, scheduled, end, steps):

@@ -37,10 +37,10 @@ def saved_steps(model_dir):
     return [int(path.rsplit("-", 1)[1]) for path in paths]
 
 
-def wait_for(condition, seconds=90.0, pause=0.002):
+def wait_for(condition, seconds=240.0, pause=0.002):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"not within {seconds:g} seconds"
         time.sleep(pause)
 
 
@@ -71,7 +71,7 @@ def start_workers(*arguments, count=2, each=lambda index: [], **changes):
     return workers
 
 
-def finish(processes, seconds=120):
+def finish(processes, seconds=240):
     try:
         return [process.communicate(timeout=seconds)[0] for process in processes]
     finally:

@@ -41,8 +41,7 @@ class Evaluation:
 
     def at_end(self, step: int, metrics: Metrics) -> None:
         """Evaluates where training ends off schedule; the doctor's state depends on none of it."""
-        every = self._run.schedule.evaluate_every
-        if every and step % every:
+        if step % self._run.schedule.evaluate_every:
             self._evaluate()
 
     def _evaluate(self) -> Card:

@@ -103,7 +103,9 @@ def _train(
         PeriodicCallback(timed("scalars", scalars), every_call=True),
         PeriodicCallback(timed("samples", samples), every_steps=schedule.sample_every or None),
         PeriodicCallback(timed("progress", progress), every_call=True),
-        PeriodicCallback(timed("evaluations", evaluation.at_end)),
+        PeriodicCallback(
+            timed("evaluations", evaluation.at_end), at_end=schedule.evaluate_every > 0
+        ),
     ]
     stop = StopRequest()
     with (
