@@ -57,23 +57,44 @@ def test_cutout_blanks_one_square_of_half_a_side():
     assert max(areas) == 4 * 6 and min(areas) < max(areas)
 
 
-def test_color_keeps_what_contrast_and_brightness_keep():
-    """Of grey images: a straight line, with a slope from a half to one and a half."""
-    grey = np.repeat(IMAGES[..., :1], 3, axis=-1)
-    results = apply(augment.DiffAugment(transformations=["color"]), grey)
-    fits = [
-        np.polyfit(a.ravel(), b.ravel(), 1, full=True) for a, b in zip(grey, results, strict=True)
-    ]
-    slopes = np.array([fit[0][0] for fit in fits])
-    assert max(fit[1].max() for fit in fits) < 1e-8
-    assert 0.5 <= slopes.min() < 0.6 and 1.4 < slopes.max() <= 1.5
+def color(images):
+    """Augmented colours, and their grey parts: [COUNT, H, W, C] and [COUNT, H, W, 1]."""
+    results = apply(augment.DiffAugment(transformations=["color"]), images)
+    return results, results.mean(axis=-1, keepdims=True)
+
+
+def line(x, y):
+    """Slope and residual of the straight line that leads from x to y."""
+    (slope, _), residuals, *_ = np.polyfit(x.ravel(), y.ravel(), 1, full=True)
+    return slope, residuals.max()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_brightness_and_contrast(channels):
+    """Grey goes through a line of slope 0.5 to 1.5; the image's mean moves by -0.5 to 0.5."""
+    grey = np.repeat(IMAGES[..., :1], channels, axis=-1)
+    results, _ = color(grey)
+    slopes, residuals = np.transpose([line(a, b) for a, b in zip(grey, results, strict=True)])
     brightness = results.mean(axis=(1, 2, 3)) - grey.mean(axis=(1, 2, 3))
-    assert -0.5 <= brightness.min() < -0.4 and 0.4 < brightness.max() <= 0.5
+    assert residuals.max() < 1e-8
+    for draws in (slopes - 1, brightness):
+        assert -0.5 - 1e-6 <= draws.min() < -0.48 and 0.48 < draws.max() <= 0.5
+        assert abs(draws.mean()) < 4 * np.sqrt(1 / 12 / COUNT)
+    assert abs(np.corrcoef(slopes, brightness)[0, 1]) < 4 / np.sqrt(COUNT)
 
 
-def test_color_of_one_channel_has_no_saturation():
-    grey = IMAGES[..., :1]
-    assert apply(augment.DiffAugment(transformations=["color"]), grey).shape == grey.shape
+def test_saturation():
+    """Beside the contrast, a colour's distance from its grey is multiplied by 0 to 2."""
+    results, greys = color(IMAGES)
+    original = IMAGES.mean(axis=-1, keepdims=True)
+    saturations = []
+    for image, grey, result, result_grey in zip(IMAGES, original, results, greys, strict=True):
+        contrast, _ = line(grey, result_grey)
+        chroma, residual = line(image - grey, result - result_grey)
+        assert residual < 1e-8
+        saturations.append(chroma / contrast)
+    assert 0 <= min(saturations) < 0.05 and 1.95 < max(saturations) <= 2 + 1e-5
+    assert abs(np.mean(saturations) - 1) < 4 * np.sqrt(4 / 12 / COUNT)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from support.gan import IMAGES, make_trainer, operations, relative_error, weight
 from trainer import rng
 from trainer.data.batches import normalise
 from trainer.errors import TrainerError
-from trainer.gan import losses, optimizers
-from trainer.gan.losses import GanLoss
+from trainer.gan import losses, optimizers, replay
 from trainer.gan.replica_step import METRICS
 from trainer.models import conditional, dcgan
 
@@ -63,13 +62,15 @@ def test_each_step_is_the_tutorials(make_strategy):
     assert relative_error(weights(trainer), [v.numpy() for v in theirs]) < 2e-4
 
 
-def test_metrics_are_means_over_the_batch(one_replica):
+def test_metrics_are_means_over_the_steps_of_a_call(make_strategy, one_replica):
     _, metrics = one_replica
+    trainer = make_trainer(make_strategy(1))
+    each = [trainer.train(1) for _ in range(4)]
     assert tuple(metrics) == METRICS
-    assert all(np.isfinite(v) for v in metrics.values())
-    for name in ("accuracy/real", "accuracy/fake"):
-        assert 0 <= metrics[name] <= 1
-        assert metrics[name] * 16 * 4 == pytest.approx(round(metrics[name] * 64), abs=1e-4)
+    for name in METRICS:
+        values = [single[name] for single in each]
+        assert len(set(values)) > 1, name
+        assert metrics[name] == pytest.approx(np.mean(values), rel=1e-6), name
 
 
 def test_replicas_change_nothing(make_strategy):
@@ -129,12 +130,30 @@ def test_samples_are_in_range_and_repeatable(one_replica):
     np.testing.assert_array_equal(trainer.inference.latents(5), trainer.inference.latents(9)[:5])
 
 
-def test_every_variable_is_in_the_checkpoint_once(one_replica):
-    trainer, _ = one_replica
-    generator = {id(v) for v in trainer.generator.variables}
-    discriminator = {id(v) for v in trainer.discriminator.variables}
-    assert not generator & discriminator
-    assert set(trainer.checkpoint_items) >= {"step", "generator", "discriminator"}
+def test_every_variable_is_in_the_checkpoint_once(make_strategy):
+    """Counted by hand, of the tutorial's GAN with an average and a replay buffer.
+
+    Its generator has 3 kernels and biases and 2 batch normalisations of 4 variables, its
+    discriminator 3 kernels and biases. Adam keeps a step count and 2 slots of what is trained.
+    """
+    trainer = make_trainer(make_strategy(1), ema_half_life=100, replay=replay.ImagePool)
+    counts = {
+        "step": 1,
+        "generator": 6 + 8,
+        "discriminator": 6,
+        "generator_optimizer": 1 + 2 * (6 + 4),
+        "discriminator_optimizer": 1 + 2 * 6,
+        "generator_ema": 6 + 8,
+        "replay": 2,
+    }
+    variables = {
+        name: [item] if name == "step" else getattr(item, "variables", item)
+        for name, item in trainer.checkpoint_items.items()
+    }
+    assert {name: len(found) for name, found in variables.items()} == counts
+    every = [v for found in variables.values() for v in found]
+    distinct = {id(v.value if isinstance(v, keras.Variable) else v) for v in every}
+    assert len(distinct) == len(every)
 
 
 def test_an_embeddings_gradient_is_summed_over_equal_labels(make_strategy):
@@ -254,13 +273,6 @@ def test_a_batch_that_replicas_cannot_share_is_refused(make_strategy, batch_size
 def test_settings_that_break_a_rule(make_strategy, settings, message):
     with pytest.raises(TrainerError, match=message):
         make_trainer(make_strategy(1), **settings)
-
-
-@pytest.mark.parametrize("mean", [tf.reduce_mean, lambda logits: logits])
-def test_a_loss_that_is_not_one_number_per_example_is_refused(make_strategy, mean):
-    loss = GanLoss(lambda real, fake: mean(fake - real), lambda real, fake: -fake[:, 0])
-    with pytest.raises(TrainerError, match=r"must return one number per example, \[B\]"):
-        make_trainer(make_strategy(1), loss=lambda: loss).train(1)
 
 
 def _model(image_shape, layer):

@@ -118,7 +118,6 @@ CONDITIONAL_GENERATORS = [
 CONDITIONAL_DISCRIMINATORS = [
     conditional.embedding_discriminator,
     conditional.projection_discriminator,
-    conditional.auxiliary_discriminator,
     residual.discriminator,
 ]
 SIZES = [(28, 28, 1), (32, 32, 3)]
@@ -143,14 +142,60 @@ def test_a_conditional_discriminator(build, shape):
     model = build(image_shape=shape, num_classes=3)
     keys = rng.example_keys(0, "test", 0, tf.zeros([6], tf.int32))
     images = tf.reshape(rng.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])
-    if build is conditional.auxiliary_discriminator:
-        logits, class_logits = model(images, training=False)
-        assert (logits.shape, class_logits.shape) == ((6, 1), (6, 3))
-        return
     logits = model([images, tf.constant([0, 1, 2, 0, 1, 2])], training=False).numpy()
     assert logits.shape == (6, 1)
     np.testing.assert_allclose(logits[:3], logits[3:], atol=1e-5)
     assert len(np.unique(logits[:3].round(6))) == 3
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_the_auxiliary_discriminator_has_two_dense_heads_on_the_same_features(shape):
+    model = conditional.auxiliary_discriminator(image_shape=shape, num_classes=3)
+    keys = rng.example_keys(0, "test", 0, tf.range(6))
+    images = tf.reshape(rng.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])
+    outputs = model(images, training=False)
+    assert [output.shape for output in outputs] == [(6, 1), (6, 3)]
+    flatten = next(y for y in model.layers if isinstance(y, keras.layers.Flatten))
+    features = keras.Model(model.input, flatten.output)(images, training=False).numpy()
+    *_, kernel, bias, class_kernel, class_bias = model.get_weights()
+    for output, (weight, offset) in zip(
+        outputs, [(kernel, bias), (class_kernel, class_bias)], strict=True
+    ):
+        assert output.numpy().std(axis=0).min() > 0.01
+        np.testing.assert_allclose(output, features @ weight + offset, rtol=1e-4, atol=1e-5)
+
+
+def normalisation(channels):
+    return 4 * channels
+
+
+def convolution(size, inputs, outputs, bias=True):
+    return size * size * inputs * outputs + bias * outputs
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_residual_pairs_parameters(depth):
+    """At 28x28 and a width of 8: 16 channels at 7x7, 8 at 14x14."""
+
+    def generator_block(inputs, outputs, size):
+        first = normalisation(inputs) + convolution(size, inputs, outputs, bias=False)
+        return first + normalisation(outputs) + convolution(3, outputs, outputs)
+
+    def discriminator_block(inputs, outputs):
+        return convolution(3, inputs, outputs) + convolution(3, outputs, outputs)
+
+    more = depth - 1
+    generator = 51 * 7 * 7 * 16  # latents and bias to the first feature map
+    generator += more * generator_block(16, 16, 3) + more * generator_block(8, 8, 3)
+    generator += generator_block(16, 8, 4) + convolution(1, 16, 8)  # it doubles the size
+    generator += normalisation(8) + convolution(4, 8, 1)
+    discriminator = convolution(5, 1, 8)
+    discriminator += more * discriminator_block(8, 8) + more * discriminator_block(16, 16)
+    discriminator += discriminator_block(8, 16) + convolution(1, 8, 16)  # it halves the size
+    discriminator += 7 * 7 * 16 + 1
+    g = residual.generator(latent_dim=50, image_shape=SHAPE, depth=depth, width=8)
+    d = residual.discriminator(image_shape=SHAPE, depth=depth, width=8)
+    assert (g.count_params(), d.count_params()) == (generator, discriminator)
 
 
 @pytest.mark.parametrize("shape", SIZES)
@@ -162,6 +207,8 @@ def test_the_residual_pair(depth, shape):
     )
     blocks = [y for y in generator.layers if isinstance(y, keras.layers.Add)]
     assert len(blocks) == 2 * depth - 1
+    linear = [y for y in discriminator.layers if isinstance(y, layers.Conv2D | layers.Dense)]
+    assert len(linear) == 3 + 2 * (2 * depth - 1) and all(y.spectral for y in linear)
     keys = rng.example_keys(0, "test", 0, tf.range(4))
     images = generator(rng.normal(keys, [50]), training=True)
     assert images.shape == (4, *shape) and np.abs(images).max() <= 1
