@@ -1,13 +1,13 @@
-"""Replica invariance: how many replicas and processes share the batch changes nothing.
+"""Replica invariance: the number of replicas and processes that share the batch changes nothing.
 
-Twenty steps of every case of invariance_worker.py on 1 and 4 virtual replicas and on 2 processes,
-and of two cases on 2 and 8 replicas and on 1 and 4 processes. What is left is the order of
-summation: a sum of N terms is off by up to N units in the last place, 1e-16 of the whole in
-float64, and twenty steps of training multiply that some hundred times. In float32, with units of
-6e-8, three things amplify it: Adam divides by the gradient's own size, so that an element whose
-gradient is nearly zero still moves by the learning rate, in a direction that rounding decides;
-LeakyReLU has a kink there; and batch normalisation divides by a standard deviation. So the float32
-bound is one on the weights taken together.
+Every case of invariance_worker.py is trained for twenty steps on 1 and 4 virtual replicas and on 2
+processes, and two cases on 2 and 8 replicas and on 1 and 4 processes too. They may differ in the
+order of summation only. In float64, a sum of N terms is off by at most N times 1e-16 of its size,
+and twenty steps of training multiply that by about a hundred. In float32, the unit is 6e-8, and
+three things amplify it: Adam divides by the gradient's size, so that a weight whose gradient is
+nearly zero still moves by the learning rate, in a direction that rounding decides; LeakyReLU has a
+kink at zero; and batch normalisation divides by a standard deviation. So the bounds are on the norm
+of all weights together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PAIRS = [*itertools.product(MAIN_LAYOUTS, INVARIANT), *itertools.product(OTHER_L
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
-    """(layout, case) -> arrays; each layout is computed once, on first use."""
+    """(layout, case) -> arrays; each layout is trained once, on first use."""
     done = {}
 
     def result(layout: str, case: str) -> dict[str, np.ndarray]:
@@ -84,16 +84,16 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "case"), PAIRS)
-def test_the_answer_is_one_replicas(results, layout, case):
+def test_the_result_is_that_of_one_replica(results, layout, case):
     ours, expected = results(layout, case), results("1", case)
     bound = BOUNDS[str(expected["weights"].dtype)]
-    for what in ("weights", "slots", "samples", "metrics", "memories"):
+    for what in ("weights", "slots", "samples", "metrics", "others"):
         assert distance(ours[what], expected[what]) < bound, what
 
 
 @pytest.mark.slow
-def test_the_battery_can_tell(results):
-    """Statistics over each replica's share are another computation, and read as one."""
+def test_the_comparison_can_fail(results):
+    """Batch statistics of each replica's part are another computation, and it shows."""
     name = "batch_norm_per_replica"
     apart = distance(results("4", name)["weights"], results("1", name)["weights"])
     assert apart > 1e-3

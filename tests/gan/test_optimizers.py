@@ -27,7 +27,7 @@ def test_adam_has_the_tutorials_hyperparameters():
 
 
 def _trained(optimizer, gradients):
-    """A weight from 1 after a step on each gradient."""
+    """A weight that starts at 1, after one step for each gradient."""
     variable = keras.Variable(tf.ones([]))
     built = optimizers.for_reduced_gradients(optimizer, [variable])
     for gradient in gradients:
@@ -36,7 +36,7 @@ def _trained(optimizer, gradients):
 
 
 def _adam(gradients, rates, beta_2s, beta_1=0.5, weight_decay=0.0):
-    """Kingma and Ba's algorithm 1, with other numbers in each step."""
+    """Kingma and Ba's algorithm 1, with another rate and beta_2 in each step."""
     weight, m, v = 1.0, 0.0, 0.0
     for t, (g, rate, beta_2) in enumerate(zip(gradients, rates, beta_2s, strict=True), 1):
         weight -= weight * rate * weight_decay

@@ -26,7 +26,7 @@ def norm(images):
 
 
 def apply(penalty, critic, real, fake, step=0):
-    """A penalty, by its definition: each image's gradient of its own logit."""
+    """A penalty of the gradients of each logit with respect to its own image."""
 
     def gradient(images):
         with tf.GradientTape() as tape:
@@ -71,7 +71,7 @@ def test_gradient_penalty_of_a_linear_critic():
 
 
 def test_gradient_penalty_is_between_real_and_fake():
-    """Of |x|^2 it is (2|x| - 1)^2, and with fake = 3 real, |x| lies in [1, 3] |real|."""
+    """For a critic |x|^2 it is (2|x| - 1)^2; if fake = 3 real, |x| / |real| is in [1, 3]."""
     values = evaluate(penalties.gradient_penalty(weight=1.0), square, REAL, 3 * REAL)
     place = (np.sqrt(values) + 1) / 2 / norm(REAL)
     assert ((place >= 1) & (place <= 3)).all() and np.ptp(place) > 0.3

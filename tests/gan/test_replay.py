@@ -14,7 +14,7 @@ COUNT = 400
 
 
 def generator():
-    """Images that are all of one value, the model's only weight."""
+    """Images of a dense layer whose weights are 0."""
     x = keras.Input([1])
     layer = keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer="zeros")
     return keras.Model(x, keras.layers.Reshape((2, 2, 1))(layer(x)))

@@ -1,4 +1,4 @@
-"""Exact resume: a run taken up from a checkpoint ends as one that was never stopped, bit by bit."""
+"""Exact resume: a run resumed from a checkpoint ends bit for bit as one that never stopped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_resumed_run_ends_the_same(make_strategy, tmp_path, changes):
     after = state(whole)
     changed = {name for name in after if not np.array_equal(after[name], before[name])}
     groups = {name.rsplit(" ", 1)[0] for name in after}
-    assert {name.rsplit(" ", 1)[0] for name in changed} == groups  # nothing stood still
+    assert {name.rsplit(" ", 1)[0] for name in changed} == groups  # every part of the state
     assert_same(state(resumed), after)
     samples = [
         t.inference.sample(tf.constant(whole.inference.latents(4))) for t in (whole, resumed)

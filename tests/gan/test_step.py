@@ -16,7 +16,7 @@ import tensorflow as tf
 from support import combinations
 
 from trainer.errors import TrainerError
-from trainer.gan import losses, optimizers, penalties, replay
+from trainer.gan import losses, optimizers, penalties, replay, schedules
 from trainer.gan.augment import Augmentation
 from trainer.gan.losses import GanLoss
 
@@ -25,13 +25,20 @@ G, W, C = -1.5, 2.0, 0.5
 PIXELS = [0, 255, 255, 204]
 X = np.array([-1.0, 1.0, 1.0, 0.6])
 """PIXELS in [-1, 1]; the discriminator's logits are -1.5, 2.5, 2.5 and 1.7, and -2.5 of a fake."""
+G_OF_LABEL = [-1.5, 0.5]
+CLASS_KERNEL = [[0.3, -0.2]]
+
+
+def fixed(values):
+    """An initializer."""
+    return lambda shape, dtype: tf.constant(values, dtype)
 
 
 class OneValue(keras.layers.Layer):
     """Latents [B, Z] -> images [B, 1, 1, 1] of one value, the layer's weight."""
 
     def build(self, input_shape):
-        self.g = self.add_weight(shape=[], initializer=keras.initializers.Constant(G))
+        self.g = self.add_weight(shape=[], initializer=fixed(G))
 
     def call(self, latents):
         return tf.broadcast_to(tf.convert_to_tensor(self.g), [tf.shape(latents)[0], 1, 1, 1])
@@ -41,14 +48,10 @@ class ValueOfLabel(keras.layers.Layer):
     """Latents [B, Z] and labels [B] -> images [B, 1, 1, 1] of one value for each of two labels."""
 
     def build(self, latents_shape, labels_shape):
-        self.g = self.add_weight(shape=[2], initializer=lambda shape, dtype: tf.constant(GS, dtype))
+        self.g = self.add_weight(shape=[2], initializer=fixed(G_OF_LABEL))
 
     def call(self, latents, labels):
         return tf.reshape(tf.gather(tf.convert_to_tensor(self.g), labels), [-1, 1, 1, 1])
-
-
-GS = [-1.5, 0.5]
-CLASS_KERNEL = [[0.3, -0.2]]
 
 
 def generator(*, latent_dim, image_shape):
@@ -75,8 +78,8 @@ def classifying_discriminator(*, image_shape, num_classes):
 def _dense(kernel, bias):
     return keras.layers.Dense(
         len(bias),
-        kernel_initializer=lambda shape, dtype: tf.constant(kernel, dtype),
-        bias_initializer=lambda shape, dtype: tf.constant(bias, dtype),
+        kernel_initializer=fixed(kernel),
+        bias_initializer=fixed(bias),
     )
 
 
@@ -113,10 +116,10 @@ def cross_entropy(logits, label):
 
 
 class Shift(Augmentation):
-    """Adds 0.25."""
+    """Adds 0.25 in the first step, and half of that in the second."""
 
     def __call__(self, images, step):
-        return images + tf.constant(0.25, images.dtype)
+        return images + 0.25 / tf.cast(step + 1, images.dtype)
 
 
 @pytest.mark.parametrize("num_replicas", [1, 4])
@@ -124,24 +127,30 @@ class Shift(Augmentation):
 def test_binary_cross_entropy(make_strategy, num_replicas, augmentations, shift):
     loss = functools.partial(losses.binary_cross_entropy, real_label=0.875, fake_label=0.25)
     trainer = make(make_strategy(num_replicas), loss=loss, augmentations=augmentations)
-    metrics = trainer.train(1)
-
-    x, g = X + shift, G + shift
-    real, fake = W * x + C, W * g + C
-    d_real, d_fake = (sigmoid(real) - 0.875) / 2, (sigmoid(fake) - 0.25) / 2
-    d_w, d_c = np.mean(d_real * x + d_fake * g), np.mean(d_real + d_fake)
-    w, c = W - RATE * d_w, C - RATE * d_c
-    d_g = (sigmoid(w * g + c) - 1) * w
-    np.testing.assert_allclose(state(trainer), [G - RATE * d_g, w, c], rtol=1e-12)
-    expected = {
-        "loss/discriminator": np.mean(cross_entropy(real, 0.875) + cross_entropy(fake, 0.25)) / 2,
-        "accuracy/real": 0.75,
-        "accuracy/fake": 1.0,
-        "loss/generator": cross_entropy(w * g + c, 1.0),
-        "gradient_norm/discriminator": np.hypot(d_w, d_c),
-        "gradient_norm/generator": abs(d_g),
-    }
-    assert metrics == pytest.approx(expected, rel=1e-12)
+    g, w, c = G, W, C
+    for step in range(2):
+        metrics = trainer.train(1)
+        shifted = shift / (step + 1)
+        x, y = X + shifted, g + shifted
+        real, fake = w * x + c, w * y + c
+        loss_d = np.mean(cross_entropy(real, 0.875) + cross_entropy(fake, 0.25)) / 2
+        d_real, d_fake = (sigmoid(real) - 0.875) / 2, (sigmoid(fake) - 0.25) / 2
+        d_w, d_c = np.mean(d_real * x + d_fake * y), np.mean(d_real + d_fake)
+        w, c = w - RATE * d_w, c - RATE * d_c
+        d_g = (sigmoid(w * y + c) - 1) * w
+        g = g - RATE * d_g
+        np.testing.assert_allclose(state(trainer), [g, w, c], rtol=1e-12)
+        assert metrics == pytest.approx(
+            {
+                "loss/discriminator": loss_d,
+                "accuracy/real": 0.75,
+                "accuracy/fake": 1.0,
+                "loss/generator": cross_entropy(w * y + c, 1.0),
+                "gradient_norm/discriminator": np.hypot(d_w, d_c),
+                "gradient_norm/generator": abs(d_g),
+            },
+            rel=1e-12,
+        )
 
 
 def test_relativistic_loss(make_strategy):
@@ -172,13 +181,17 @@ def test_both_zero_centred_penalties(make_strategy):
     assert metrics["loss/discriminator"] == pytest.approx(W * (fake - real), rel=1e-12)
 
 
-def test_gradient_penalty(make_strategy):
-    """The gradient of w x + c is w wherever it is taken."""
-    penalty = functools.partial(penalties.gradient_penalty, weight=3.0)
+def test_gradient_penalty_with_a_schedule(make_strategy):
+    """The gradient of w x + c is w wherever it is taken. The weight is 0, and 3 from step 1 on."""
+    schedule = schedules.WarmUp(value=3.0, steps=1)
+    penalty = functools.partial(penalties.gradient_penalty, weight=schedule)
     trainer = make(make_strategy(1), penalties=[penalty])
-    trainer.train(1)
-    w = W - RATE * (G - np.mean(X) + 2 * 3 * (W - 1))
-    np.testing.assert_allclose(state(trainer), [G + RATE * w, w, C], rtol=1e-9)
+    trainer.train(3)
+    g, w = G, W
+    for weight in (0, 3, 3):
+        w -= RATE * (g - np.mean(X) + 2 * weight * (w - 1))
+        g += RATE * w
+    np.testing.assert_allclose(state(trainer), [g, w, C], rtol=1e-9)
 
 
 @pytest.mark.parametrize("num_replicas", [1, 4])
@@ -202,7 +215,7 @@ def test_auxiliary_classifier(make_strategy, num_replicas, weight):
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
         return (probabilities - np.eye(2)[y]) / len(x)
 
-    fake = np.array(GS)[labels]
+    fake = np.array(G_OF_LABEL)[labels]
     kernel, bias = np.array(CLASS_KERNEL[0]), np.zeros(2)
     both = np.concatenate([fake, X])
     gradient = of_logits(both, np.tile(labels, 2), kernel, bias)
@@ -210,7 +223,7 @@ def test_auxiliary_classifier(make_strategy, num_replicas, weight):
     bias = bias - RATE * weight * gradient.sum(axis=0)
     w = W - RATE * np.mean(fake - X)
     gradient = weight * of_logits(fake, labels, kernel, bias) @ kernel - w / len(fake)
-    g = [GS[y] - RATE * gradient[labels == y].sum() for y in (0, 1)]
+    g = [G_OF_LABEL[y] - RATE * gradient[labels == y].sum() for y in (0, 1)]
     trained = [v.numpy().ravel() for v in trainer.discriminator.trainable_variables]
     for ours, expected in zip(trained, [w, C, kernel, bias], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
@@ -285,7 +298,7 @@ def test_an_augmentation_observes_the_mean_sign_of_real_logits(make_strategy, nu
 
 
 def test_the_pool_keeps_the_current_fakes_and_the_discriminator_sees_earlier_ones(make_strategy):
-    count, share = 64, 0.75
+    count, share, x = 64, 0.75, 200 / 127.5 - 1
     recorder = Recorder()
     trainer = make(
         make_strategy(1),
@@ -295,8 +308,10 @@ def test_the_pool_keeps_the_current_fakes_and_the_discriminator_sees_earlier_one
     )
     made = []
     for _ in range(3):
-        made.append(state(trainer)[0])
-        trainer.train(1)
+        g, w, _ = state(trainer)
+        made.append(g)
+        loss = trainer.train(1)["loss/discriminator"]
+        assert loss == pytest.approx(w * (np.mean(recorder.fake[-1]) - x), rel=1e-9)
     assert len(set(made)) == 3
     pool = trainer.checkpoint_items["replay"][0].numpy().reshape(2, count)
     np.testing.assert_array_equal(pool, [[made[2]] * count, [made[1]] * count])

@@ -19,7 +19,7 @@ def values(seed, *, mean=0.0):
 
 
 def share_of(array):
-    """Within strategy.run: float32, what this replica has of an array like SHAPE."""
+    """This replica's part of an array of SHAPE, in float32; called within strategy.run."""
     context = tf.distribute.get_replica_context()
     count = SHAPE[0] // context.num_replicas_in_sync
     first = context.replica_id_in_sync_group * count
@@ -28,7 +28,7 @@ def share_of(array):
 
 
 def normalisation(build, **settings):
-    """A layer with weights and moving moments unlike those that it begins with."""
+    """A layer whose weights and moving moments are not the initial ones."""
     layer = build(**settings)
     layer.build(SHAPE)
     start = np.linspace(0.5, 2, CHANNELS)
@@ -110,8 +110,8 @@ def test_what_is_left_to_keras():
     assert outputs.shape == (320, CHANNELS)
 
 
-def test_a_discriminator_keeps_the_one_with_second_derivatives(make_strategy):
-    """Penalties differentiate gradients; the fused operation's are not, over several replicas."""
+def test_a_discriminator_does_not_use_it(make_strategy):
+    """Penalties need second derivatives, which the fused operation lacks over replicas."""
 
     def discriminator(*, image_shape):
         return keras.Sequential(

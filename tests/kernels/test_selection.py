@@ -1,4 +1,4 @@
-"""The choice of kernels, and that none of them changes the training."""
+"""The choice of kernels, and that no choice changes the training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.kernels import cpu, selection
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precision):
-    """The discriminator learns within two tapes, under which TensorFlow would add the rest."""
+    """The discriminator is called within two tapes, which could make clusters return more."""
     trainer = make_trainer(make_strategy(1), precision=precision, kernels=selection.ON_CPUS)
     graph = trainer._compiled_loop.get_concrete_function().graph.as_graph_def()
     clusters = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
@@ -37,7 +37,7 @@ def test_the_default_of_a_cpu(make_strategy):
 
 
 @pytest.mark.parametrize("units", [True, False])
-def test_the_default_in_bfloat16_is_by_the_processors_units(make_strategy, monkeypatch, units):
+def test_the_default_in_bfloat16_depends_on_the_cpus_units(make_strategy, monkeypatch, units):
     monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: units)
     one = selection.choose(None, make_strategy(1), "mixed_bfloat16")
     assert one == (selection.ON_CPUS if units else ("xla_step",))

@@ -125,7 +125,7 @@ SIZES = [(28, 28, 1), (32, 32, 3)]
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("build", CONDITIONAL_GENERATORS)
-def test_a_conditional_generator_knows_its_label(build, shape):
+def test_a_conditional_generator_uses_its_labels(build, shape):
     model = build(latent_dim=50, image_shape=shape, num_classes=3)
     latents = rng.normal(rng.example_keys(0, "test", 0, tf.zeros([6], tf.int32)), [50])
     for scale in (v for v in model.trainable_variables if "embedding" in v.path):
@@ -138,7 +138,7 @@ def test_a_conditional_generator_knows_its_label(build, shape):
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("build", CONDITIONAL_DISCRIMINATORS)
-def test_a_conditional_discriminator(build, shape):
+def test_a_conditional_discriminator_uses_its_labels(build, shape):
     model = build(image_shape=shape, num_classes=3)
     keys = rng.example_keys(0, "test", 0, tf.zeros([6], tf.int32))
     images = tf.reshape(rng.uniform(keys, [np.prod(shape)]) * 2 - 1, [6, *shape])

@@ -61,7 +61,7 @@ def test_dropout_survives_saving(tmp_path):
     assert keras.models.load_model(tmp_path / "model.keras").layers[0].rate == 0.3
 
 
-def test_dropout_may_be_for_sampling_too():
+def test_dropout_can_drop_in_inference_mode_too():
     ones = tf.ones([200, 9, 9, 3])
     with rng.key_scope(KEYS):
         y = layers.Dropout(0.5, always=True)(ones, training=False).numpy()
@@ -90,7 +90,7 @@ def test_spectral_normalisation_divides_by_the_largest_singular_value(make):
     )
 
 
-def test_spectral_normalisation_learns_of_the_norm_in_training_only():
+def test_the_power_iteration_runs_in_training_mode_only():
     layer = layers.Dense(6, spectral=True)
     x = tf.random.stateless_normal([2, 4], [0, 0])
     first = layer(x, training=False).numpy()
@@ -99,7 +99,7 @@ def test_spectral_normalisation_learns_of_the_norm_in_training_only():
     assert np.abs(layer(x, training=False).numpy() - first).max() > 0
 
 
-def test_gradients_pass_through_the_norm():
+def test_gradients_pass_through_spectral_normalisation():
     """The output does not depend on the kernel's scale, so its gradient is orthogonal to it."""
     layer = layers.Dense(1, spectral=True)
     x = tf.random.stateless_normal([3, 4], [0, 0])
@@ -169,7 +169,7 @@ def test_keras_own_random_layers_are_refused(layer):
     ids=["Conv2D", "Conv2DTranspose", "Dense"],
 )
 def test_a_bias_gradient_is_not_summed_in_bfloat16(make):
-    """Which stops at 256 where ones are added up."""
+    """In bfloat16, a sum of ones would stop at 256."""
     layer = make(dtype="mixed_bfloat16")
     inputs = tf.ones([16, 12, 12, 2], tf.bfloat16)
     layer.build(inputs.shape)

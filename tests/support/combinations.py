@@ -1,6 +1,6 @@
-"""What ships, in a few combinations in which nothing hides anything else's state or randomness.
+"""All that ships, in a few combinations where no part hides another's state or random numbers.
 
-The batteries of exact resume and of replica invariance train each of them, on these small digits.
+The tests of exact resume and of replica invariance train each of them on 8x8 digits.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ DCGAN = {
     "batch_size": 16,
     "seed": 0,
 }
-"""The tutorial's GAN: what a combination does not change."""
+"""The tutorial's GAN: the settings that a combination does not change."""
 
 
 def make(strategy, *, images=IMAGES, labels=LABELS, num_classes=10, **settings) -> GanTrainer:
-    """A GanTrainer of DCGAN with other settings, on the small digits unless given images."""
+    """A GanTrainer with DCGAN's settings except `settings`, on the digits or the given images."""
     config = GanConfig(**(DCGAN | settings))
     return GanTrainer(
         config, strategy=strategy, images=images, labels=labels, num_classes=num_classes
@@ -39,6 +39,7 @@ def make(strategy, *, images=IMAGES, labels=LABELS, num_classes=10, **settings) 
 
 
 def fading(value):
+    """A schedule that warms up for two steps, then halves the value in four."""
     return schedules.Cosine(first=value, last=value / 2, steps=4, warm_up_steps=2)
 
 

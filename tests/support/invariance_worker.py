@@ -3,7 +3,8 @@
     python invariance_worker.py LAYOUT OUTPUT_DIR CASE...
 
 LAYOUT is a number of virtual CPU replicas, or "workers" for the processes of TF_CONFIG. For each
-case, the chief writes OUTPUT_DIR/CASE.npz: all weights, optimizer slots and metrics.
+case, the chief writes OUTPUT_DIR/CASE.npz: weights, optimizer slots, the state of augmentations and
+replay, samples and metrics.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from trainer.models import chatgpt, dcgan
 
 NUM_STEPS = 20
 
-# What ships, each a line: what differs from the tutorial's GAN, and the dtype.
+# All that ships: the settings that differ from the tutorial's GAN, and the dtype.
 CASES = {
     "dcgan": {},
     "norm_first": {"generator": dcgan.norm_first_generator},
@@ -48,7 +49,7 @@ CASES = {
     "ema": {"ema_half_life": 100},
     **COMBINATIONS,
     "dcgan_float32": {"dtype": "float32"},
-    # Not invariant, by its very meaning: it shows that the battery can tell.
+    # Not invariant by definition: it shows that the comparison can fail.
     "batch_norm_per_replica": {"generator": functools.partial(dcgan.generator, synchronized=False)},
 }
 
@@ -59,7 +60,7 @@ def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
     gan = make(distribution, precision=dtype, **changes)
     metrics = gan.train(NUM_STEPS)
     items = gan.checkpoint_items
-    memories = [
+    others = [
         variable
         for name in items
         if name.startswith(("replay", "augmentation"))
@@ -68,7 +69,7 @@ def train(distribution, *, dtype="float64", **changes) -> dict[str, np.ndarray]:
     return {
         "weights": _vector([*gan.generator.variables, *gan.discriminator.variables]),
         "slots": _vector(items["generator_optimizer"][1:] + items["discriminator_optimizer"][1:]),
-        "memories": _vector(memories),
+        "others": _vector(others),
         "samples": gan.inference.sample(gan.inference.latents(8)),
         "metrics": np.array(list(metrics.values())),
     }
@@ -79,7 +80,7 @@ def _vector(variables) -> np.ndarray:
 
 
 def main(layout: str, output: str, *cases: str) -> None:
-    """Runs some of CASES on one layout."""
+    """Trains some of CASES on one layout."""
     if layout == "workers":
         distribution = strategy.multi_worker()
     else:
