@@ -26,6 +26,7 @@ from trainer.errors import DivergenceError, TrainerError
 from trainer.experiment import Experiment
 from trainer.gan.trainer import GanTrainer
 from trainer.runs.checkpoints import Checkpoints
+from trainer.training import train as training
 
 STEPS = 24
 EVERY = 4
@@ -65,7 +66,8 @@ def build(strategy, model_dir, *, pattern="001", rollbacks=2, **settings):
 
 
 def train(*arguments, **settings):
-    return build(*arguments, **settings).train()
+    """Trains such a run; returns the exit code."""
+    return training.train(build(*arguments, **settings))
 
 
 def events(model_dir):
