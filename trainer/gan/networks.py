@@ -1,4 +1,4 @@
-"""The generator and the discriminator: their settings, how they are built, and how called.
+"""The generator and the discriminator: settings, construction, calls and the moving average.
 
 Samples come from an exponential moving average (EMA) of the generator's weights, if there is one
 (Karras et al., 2018). Its half-life is a number of images, so that it does not depend on the batch
@@ -36,10 +36,11 @@ class NetworkConfig(Settings):
 
     generator: Callable[..., keras.Model] = function()
     """Constructor, (latent_dim, image_shape) -> model of latents [B, Z] to images [B, H, W, C] in
-    [-1, 1]; it takes num_classes too, and the model labels, if `conditional`."""
+    [-1, 1]. If `conditional`, the constructor also takes num_classes, and the model labels."""
     discriminator: Callable[..., keras.Model] = function()
-    """Constructor, (image_shape) -> model of images to logits [B, 1]; it takes num_classes too if
-    `conditional`."""
+    """Constructor, (image_shape) -> model of images [B, H, W, C] to logits [B, 1]. If
+    `conditional`, the constructor also takes num_classes, and the model takes labels or returns
+    class logits."""
     conditional: bool = False
     """Whether the networks use labels."""
     latent_dim: int = integer(50, at_least=1)
@@ -52,8 +53,8 @@ class NetworkConfig(Settings):
     """Dtype policy of both networks: "float32", "float64", or "mixed_bfloat16", which computes in
     bfloat16 over float32 weights."""
     kernels: Sequence[str] | None = None
-    """Faster kernels to use, from `trainer.kernels.selection.KERNELS`; None for the default of the
-    devices, [] for none."""
+    """Names of faster kernels to use, from `trainer.kernels.selection.KERNELS`; None for the
+    default on the devices in use, [] for no kernels."""
 
 
 class DiscriminatorOutput(NamedTuple):
