@@ -313,7 +313,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
     [
         (["--gin_file=digit.gin"], "did you mean digits.gin"),
         (["--gin_file=digits.gin", "--mod=train"], "unknown flag --mod; did you mean --mode"),
-        (["--mode=evalute"], "--mode=evalute is not known; did you mean evaluate?"),
+        (["--mode=evalute"], "--mode=evalute is not known; did you mean evaluate"),
         (["--model_dir=nowhere"], "--model_dir=nowhere holds no config.gin"),
         ([], "name a config with --gin_file"),
     ],

@@ -99,7 +99,7 @@ class Experiment(GanConfig, Schedule):
     """Constructor, (trainer, dataset, images, labels) -> Doctor; None for no health checks."""
     config_text: str | None = dataclasses.field(default=None, init=False, repr=False)
     """The gin text that the experiment was read from; None for one that was made in Python, such as
-    by `dataclasses.replace`."""
+    by `dataclasses.replace`; not a gin setting."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
