@@ -24,7 +24,7 @@ from support.invariance_worker import CASES
 
 from trainer.distributed.cluster import free_ports, tf_config
 
-WORKER = Path(__file__).parents[1] / "support" / "invariance_worker.py"
+TESTS = Path(__file__).parents[1]
 MAIN_LAYOUTS = ["4", "2 workers"]
 OTHER_LAYOUTS = ["2", "8", "1 worker", "4 workers"]
 EVERYWHERE = ["dcgan", "relativistic_r1_r2"]
@@ -57,12 +57,12 @@ def _run(layout: str, cases: list[str], output: Path) -> Path:
         processes.append(
             subprocess.Popen(
                 [
-                    sys.executable,
-                    WORKER,
+                    *(sys.executable, "-m", "support.invariance_worker"),
                     "workers" if "worker" in layout else layout,
                     output,
                     *cases,
                 ],
+                cwd=TESTS,
                 env=os.environ | {"TF_CONFIG": tf_config(workers, index)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

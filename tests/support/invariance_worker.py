@@ -1,6 +1,6 @@
 """Trains cases of test_invariance.py on one layout of replicas; run as a process of its own.
 
-    python invariance_worker.py LAYOUT OUTPUT_DIR CASE...
+    python -m support.invariance_worker LAYOUT OUTPUT_DIR CASE...
 
 LAYOUT is a number of virtual CPU replicas, or "workers" for the processes of TF_CONFIG. For each
 case, the chief writes OUTPUT_DIR/CASE.npz: weights, optimizer slots, the state of augmentations and
