@@ -50,10 +50,7 @@ COMBINATIONS = {
         "loss": functools.partial(
             losses.binary_cross_entropy, real_label=0.9, flip_probability=0.2
         ),
-        "penalties": [
-            penalties.gradient_penalty,
-            functools.partial(penalties.r1, gamma=fading(1.0)),
-        ],
+        "penalties": [penalties.gradient_penalty],
         "augmentations": [
             functools.partial(augment.InstanceNoise, deviation=fading(0.2)),
             functools.partial(augment.AdaptiveAugment, target=-1.0, adjustment=100),
@@ -62,20 +59,22 @@ COMBINATIONS = {
         "generator_optimizer": functools.partial(
             optimizers.adam, learning_rate=fading(1e-3), beta_2=fading(0.9), weight_decay=0.1
         ),
-        "discriminator_steps": 2,
         "ema_half_life": 100,
     },
     "projection": {
         "generator": conditional.generator,
         "discriminator": conditional.projection_discriminator,
+        "penalties": [functools.partial(penalties.r1, gamma=fading(1.0))],
         "augmentations": [augment.DiffAugment],
         "replay": functools.partial(replay.PastGenerator, period=2, share=0.5),
         "discriminator_optimizer": functools.partial(optimizers.sgd, momentum=0.5),
+        "discriminator_steps": 2,
         "conditional": True,
     },
     "auxiliary classifier": {
         "generator": conditional.embedding_generator,
         "discriminator": conditional.auxiliary_discriminator,
+        "loss": losses.minimax,
         "conditional": True,
     },
     "residual": {
