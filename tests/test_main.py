@@ -300,7 +300,7 @@ def test_dry_run_builds_everything_and_writes_nothing(tmp_path):
         (["--gin_file=digits.gin", "--gin_param=train.rollbacks=-1"], "rollbacks=-1 must be"),
         (
             ["--gin_file=digits.gin", "--profile=-1"],
-            "--profile=-1: -1 is not a non-negative integer",
+            "--profile=-1 must be at least 0",
         ),
     ],
 )
