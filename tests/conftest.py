@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -47,16 +46,13 @@ def archives() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory, worker_id) -> Path:
-    """A data_dir that holds a feature network of digits, trained once for all test processes.
-
-    It is trained for less than half as long as users', and knows 95 % of the digits.
-    """
+    """A data_dir that holds the feature network of digits, trained once for all test processes."""
     from trainer.data.digits import digits
     from trainer.evaluation.features import classifier
 
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent
-    with open(base / "features.lock", "w") as lock, mock.patch.object(classifier, "_MIN_STEPS", 0):
+    with open(base / "features.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         strategy = tf.distribute.OneDeviceStrategy("CPU:0")
         classifier.classifier(dataset=digits(), data_dir=str(base / "data"), strategy=strategy)
