@@ -71,7 +71,7 @@ def build(
             dataset=random_images,
             precision=precision or experiment.precision,
         )
-        .build("", data_dir=data_dir)
+        .build("", data_dir=data_dir, notebook_only=True)
         .trainer
     )
 
