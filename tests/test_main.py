@@ -223,7 +223,9 @@ def test_another_model_is_refused(trained, overlay, difference):
     assert_same(checkpoint(model_dir, 6), before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_says_how_to_resume(tmp_path, number):
     arguments = ["--gin_file=digits.gin", f"--model_dir={tmp_path}"]
     arguments += ["--gin_param=train.steps_per_loop=5", "--gin_param=train.checkpoint_every=0"]

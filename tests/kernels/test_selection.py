@@ -19,7 +19,15 @@ def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precisi
     assert not [f.signature.name for f in clusters if len(f.signature.output_arg) != 1]
 
 
-@pytest.mark.parametrize("names", [None, ["fused_dropout"], ["xla_step"], [*selection.KERNELS]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        None,
+        ["fused_dropout"],
+        ["xla_step"],
+        pytest.param([*selection.KERNELS], marks=pytest.mark.slow),
+    ],
+)
 def test_no_choice_changes_the_training(make_strategy, names):
     plain, fast = (
         make_trainer(make_strategy(1), precision="float64", kernels=k) for k in ([], names)

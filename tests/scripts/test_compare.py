@@ -85,6 +85,7 @@ def test_a_mistaken_variant_is_refused_before_any_training(tmp_path, variant, me
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_a_variant_s_modules_are_found_where_the_command_is_given(tmp_path, monkeypatch):
     """The trainer's own error shows it, which comes after all configs were read."""
     (tmp_path / "my_loss.py").write_text("from trainer.gan.losses import hinge as loss\n")

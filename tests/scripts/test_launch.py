@@ -368,7 +368,9 @@ def test_vms_are_given_back_whatever_fails(stand_in, fails):
     assert "Traceback" not in out and "STILL PAID FOR" not in out
 
 
-@pytest.mark.parametrize("hangs", ["create", "uv pip", "trainer.main"])
+@pytest.mark.parametrize(
+    "hangs", ["create", "uv pip", pytest.param("trainer.main", marks=pytest.mark.slow)]
+)
 def test_vms_are_given_back_after_ctrl_c(stand_in, hangs):
     start, asked = stand_in
     launcher = start(hangs=hangs)

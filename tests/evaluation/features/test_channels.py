@@ -72,6 +72,7 @@ def test_another_dataset_is_refused():
         per_channel(dataset=digits(), data_dir=None, strategy=ONE)
 
 
+@pytest.mark.slow
 def test_a_run_on_stacked_mnist_counts_its_classes(tmp_path):
     """The shipped config, on noise in the place of MNIST and with fewer images."""
     write_mnist(tmp_path / "data", 40, 30)
