@@ -108,9 +108,9 @@ def _mutate() -> int:
             started = time.monotonic()
             survives = _survives(fault, checkout)
             survivors += [fault.name] if survives else []
-            verdict = "SURVIVES" if survives else "found"
+            outcome = "SURVIVES" if survives else "found"
             seconds = time.monotonic() - started
-            print(f"{number}/{len(faults)} {verdict:8} {fault.name} ({seconds:.0f} s)", flush=True)
+            print(f"{number}/{len(faults)} {outcome:8} {fault.name} ({seconds:.0f} s)", flush=True)
     print(f"{len(faults) - len(survivors)} of {len(faults)} faults were found")
     return 1 if survivors else 0
 

@@ -60,19 +60,6 @@ def data_dir(tmp_path_factory, worker_id) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory) -> tuple[Path, str, str]:
-    """The directory of a run of six steps on the digits, what it printed, and what it logged.
-
-    Many modules read it: a test that writes into it works on a copy.
-    """
-    from support import inprocess
-    from support.process import DIGITS
-
-    model_dir = tmp_path_factory.mktemp("run") / "digits"
-    return model_dir, *inprocess.run(*DIGITS, f"--model_dir={model_dir}")
-
-
-@pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     """The package's wheel, built from a copy so that the checkout stays as it is."""
     root = Path(__file__).parents[1]

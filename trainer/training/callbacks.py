@@ -77,7 +77,7 @@ class Samples:
 
     Args:
       writer: None to draw the samples, in which every process takes part, but write nothing.
-      directory: Of the PNG files, step_NNNNNNN.png.
+      directory: Directory of the PNG files, step_NNNNNNN.png.
       sample: Returns images [N, H, W, C] in [-1, 1].
     """
 
