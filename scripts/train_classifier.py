@@ -1,6 +1,6 @@
 """Trains the classifier whose features evaluation uses, and writes its weights.
 
-  python scripts/train_classifier.py --dataset=mnist --output=mnist-v1.npz
+  python scripts/train_classifier.py --gin_file=mnist.gin --output=mnist-v1.npz
 
 It prints the test accuracy, and the sha256 to put into
 trainer/evaluation/features/classifier.py.
@@ -15,7 +15,12 @@ from absl import flags
 from trainer import files
 from trainer.tools import command_line
 
-DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS builder. Required.", required=True)
+GIN_FILE = flags.DEFINE_multi_string(
+    "gin_file",
+    None,
+    "A gin file that names the dataset: a path, or a name in configs/. Required.",
+    required=True,
+)
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Directory of prepared datasets. Default: TensorFlow Datasets' own."
 )
@@ -26,12 +31,12 @@ OUTPUT = flags.DEFINE_string(
 
 def _train() -> None:
     command_line.import_tensorflow()
-    from trainer.data import tfds_source
     from trainer.evaluation.features import classifier
+    from trainer.experiment import Experiment
 
     for path in (OUTPUT.value, DATA_DIR.value or ""):
         files.check(path)
-    dataset = tfds_source.from_builder(name=DATASET.value, data_dir=DATA_DIR.value)
+    dataset = Experiment.from_gin(GIN_FILE.value).dataset(data_dir=DATA_DIR.value)
     weights = classifier.fit(dataset.spec, dataset.load("train"), dataset.load("test"), verbose=2)
     content = classifier.pack(weights)
     files.write_file(OUTPUT.value, content)

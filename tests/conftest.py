@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
@@ -42,21 +41,6 @@ def archives() -> Path:
     if "GAN_TRAINER_ARCHIVES" not in os.environ:
         pytest.skip("GAN_TRAINER_ARCHIVES names no directory with the real archives")
     return Path(os.environ["GAN_TRAINER_ARCHIVES"])
-
-
-@pytest.fixture(scope="session")
-def data_dir(tmp_path_factory, worker_id) -> Path:
-    """A data_dir that holds the feature network of digits, trained once for all test processes."""
-    from trainer.data.digits import digits
-    from trainer.evaluation.features import classifier
-
-    base = tmp_path_factory.getbasetemp()
-    base = base if worker_id == "master" else base.parent
-    with open(base / "features.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-        classifier.classifier(dataset=digits(), data_dir=str(base / "data"), strategy=strategy)
-    return base / "data"
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def plans(data_dir):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, data_dir):
+def ran(tmp_path_factory):
     """The results of the executed pages and of each command's plan, and their directory."""
     folder = tmp_path_factory.mktemp("pages")
     for name in ("mnist", "fashion_mnist", "cifar10"):
@@ -116,10 +116,7 @@ def ran(tmp_path_factory, data_dir):
     done = subprocess.run(
         worker,
         cwd=folder,
-        # The directory of a notebook, and the classifier of the digits for the evaluation.
-        env=environment(
-            PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}:{folder}", TFDS_DATA_DIR=str(data_dir)
-        ),
+        env=environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}:{folder}"),  # a notebook's directory
         capture_output=True,
         text=True,
         timeout=600,

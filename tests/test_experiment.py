@@ -140,10 +140,10 @@ def test_the_command_line_resumes_it(trained, tmp_path):
     assert_same(checkpoint(tmp_path, 4), checkpoint(expected, 4))
 
 
-def test_a_run_is_loaded_sampled_and_evaluated(trained, data_dir):
+def test_a_run_is_loaded_sampled_and_evaluated(trained):
     run, model_dir = trained
     assert repr(run) == f"<Run {model_dir}: digits, step 4 of 4>"
-    loaded = trainer.load_run(str(model_dir), data_dir=str(data_dir))
+    loaded = trainer.load_run(str(model_dir))
     images = loaded.sample(5, seed=3)
     assert (images.shape, images.dtype) == ((5, 28, 28, 1), np.uint8)
     np.testing.assert_array_equal(images, run.sample(5, seed=3))

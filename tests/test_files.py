@@ -91,8 +91,8 @@ def test_an_unknown_scheme_names_the_known_ones():
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_in_a_bucket_it_ends_as_on_a_disk(cloud, tmp_path, data_dir):
-    """Configs, data_dir, model_dir and output are in a bucket; each command is a new process."""
+def test_killed_and_resumed_in_a_bucket_it_ends_as_on_a_disk(cloud, tmp_path):
+    """Configs, model_dir and output are in a bucket; each command is a new process."""
     server, variables = cloud
     server.put("bucket", "shared.gin", b"include 'digits.gin'\ntrain.steps_per_loop = 2\n")
     text = b"include 'gs://bucket/shared.gin'\ntrain.checkpoint_every = 4\n"
@@ -121,11 +121,8 @@ def test_killed_and_resumed_in_a_bucket_it_ends_as_on_a_disk(cloud, tmp_path, da
         checkpoint(saved(server, tmp_path / "bucket"), last + 6), checkpoint(disk, last + 6)
     )
 
-    for path in (data_dir / "features").iterdir():
-        server.put("bucket", f"data/features/{path.name}", path.read_bytes())
     run(
-        *("--mode=evaluate", f"--model_dir={RUN}", "--data_dir=gs://bucket/data"),
-        "--gin_param=Evaluator.num_samples=100",
+        *("--mode=evaluate", f"--model_dir={RUN}", "--gin_param=Evaluator.num_samples=100"),
         **variables,
     )
     stored = server.files("bucket")

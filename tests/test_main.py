@@ -89,9 +89,9 @@ def test_generate_reads_the_saved_config(trained, tmp_path):
     np.testing.assert_array_equal(grid, final)
 
 
-def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
+def test_evaluate_leaves_a_card_scalars_and_a_page(trained):
     model_dir, _, _ = trained
-    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={model_dir}", f"--data_dir={data_dir}")
+    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={model_dir}")
     assert re.search(r"^FID +[\d.]+ +[\d.]+ to [\d.]+ +[\d.]+$", out, re.MULTILINE)
     assert out.splitlines()[-1] == (
         f"Card: {model_dir}/evaluation.json, page: {model_dir}/evaluation.html"
@@ -105,8 +105,8 @@ def test_evaluate_leaves_a_card_scalars_and_a_page(trained, data_dir):
     assert not re.search(r"(src|href)=.https?:|@import|<script", page)
 
 
-def test_evaluations_while_training(tmp_path, data_dir):
-    arguments = [*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"]
+def test_evaluations_while_training(tmp_path):
+    arguments = [*DIGITS, f"--model_dir={tmp_path}"]
     inprocess.run(
         *arguments,
         *("--gin_param=train.evaluate_every=4", "--gin_param=Evaluator.num_samples=100"),
@@ -115,14 +115,14 @@ def test_evaluations_while_training(tmp_path, data_dir):
     card = Card.load(str(tmp_path))
     assert (card.step, card.num_samples) == (6, 100)
     # The very same when it is evaluated afterwards.
-    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
+    out, _ = inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}")
     assert card == Card.load(str(tmp_path)), out
 
 
-def test_the_doctor_reports_in_log_tensorboard_event_log_and_summary(tmp_path, data_dir):
+def test_the_doctor_reports_in_log_tensorboard_event_log_and_summary(tmp_path):
     """A generator that learns nothing, whose grey images are all of one class."""
     out, log = inprocess.run(
-        *(*DIGITS, f"--model_dir={tmp_path}", f"--data_dir={data_dir}"),
+        *(*DIGITS, f"--model_dir={tmp_path}"),
         *("--gin_param=adam.learning_rate=0.0", "--gin_param=Evaluator.num_samples=100"),
         *("--gin_param=train.evaluate_every=2", "--gin_param=Doctor.every=2"),
         "--gin_param=Doctor.rules=[@rules.class_entropy]",
@@ -166,9 +166,9 @@ def test_overlays_train(tmp_path, overlay):
     assert out.startswith("Trained to step 6")
 
 
-def test_a_conditional_run_is_evaluated_and_refused_without_labels(tmp_path, data_dir):
+def test_a_conditional_run_is_evaluated_and_refused_without_labels(tmp_path):
     inprocess.run(*DIGITS, "--gin_file=hacks/projection.gin", f"--model_dir={tmp_path}")
-    inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
+    inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}")
     assert sum(Card.load(str(tmp_path)).class_counts) == 1500
     line = inprocess.error_line(
         *DIGITS, f"--model_dir={tmp_path / 'a'}", "--gin_param=train.conditional=True"
@@ -176,7 +176,7 @@ def test_a_conditional_run_is_evaluated_and_refused_without_labels(tmp_path, dat
     assert "conditional=True, but generator does not take num_classes" in line
 
 
-def test_the_average_is_kept_and_named_on_the_card(tmp_path, data_dir):
+def test_the_average_is_kept_and_named_on_the_card(tmp_path):
     inprocess.run(*DIGITS, "--gin_param=train.ema_half_life=1000", f"--model_dir={tmp_path}")
     tensors = checkpoint(tmp_path, 6)
     names = [n for n in tensors if n.startswith("generator/") and "/_kernel/" in n]
@@ -184,7 +184,7 @@ def test_the_average_is_kept_and_named_on_the_card(tmp_path, data_dir):
     for name in names:
         average = tensors[name.replace("generator/", "generator_ema/", 1)]
         assert 0 < np.abs(average - tensors[name]).max() < 1e-2
-    inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}", f"--data_dir={data_dir}")
+    inprocess.run("--mode=evaluate", f"--model_dir={tmp_path}")
     assert Card.load(str(tmp_path)).weights == "EMA (half-life 1,000 images)"
     line = inprocess.error_line(*DIGITS, f"--model_dir={tmp_path}")
     assert "another choice of a moving average (train.ema_half_life > 0): True there" in line
@@ -364,9 +364,8 @@ def test_two_workers_train_as_one_process_does(trained, tmp_path):
     """Real processes over loopback; only the first writes to model_dir."""
     expected_dir, _, _ = trained
     workers = [f"localhost:{port}" for port in free_ports(2)]
-    # An empty data_dir: the chief trains the feature network, and the others receive it.
     arguments = [*DIGITS, "--gin_file=hardware/multi_worker.gin", f"--model_dir={tmp_path}"]
-    arguments += [f"--data_dir={tmp_path / 'data'}", "--gin_param=train.evaluate_every=6"]
+    arguments += ["--gin_param=train.evaluate_every=6"]  # the chief reads the classifier for all
     processes = []
     for index in range(2):
         processes.append(

@@ -26,12 +26,12 @@ STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNIN
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory, data_dir):
+def output(tmp_path_factory):
     """Two runs as compare.py leaves them: one that writes everything, and a resumed one."""
     output = tmp_path_factory.mktemp("output")
     digits, hinge = (f"--model_dir={output}/{name}" for name in RUNS)
     run(
-        *(*DIGITS, digits, f"--data_dir={data_dir}", "--profile=3"),
+        *(*DIGITS, digits, "--profile=3"),
         *("--gin_param=train.evaluate_every=6", "--gin_param=Evaluator.num_samples=100"),
         *("--gin_param=Doctor.every=3", "--gin_param=Doctor.patience=1"),
         "--gin_param=collapse.least=100.0",  # all samples are too alike

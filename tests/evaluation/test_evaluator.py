@@ -21,7 +21,7 @@ from trainer.models import dcgan
 ONE = tf.distribute.OneDeviceStrategy("CPU:0")
 
 
-def evaluate(strategy, data_dir, **settings):
+def evaluate(strategy, **settings):
     """The Evaluation of an untrained generator of digits."""
     dataset = digits()
     images, labels = dataset.load("train")
@@ -36,15 +36,15 @@ def evaluate(strategy, data_dir, **settings):
         seed=3,
     )
     trainer = GanTrainer(config, strategy=strategy, images=images, labels=labels, num_classes=10)
-    settings = {"dataset": dataset, "data_dir": str(data_dir), "seed": 3, **settings}
+    settings = {"dataset": dataset, "data_dir": None, "seed": 3, **settings}
     evaluator = Evaluator(strategy=strategy, **settings)
     generate = trainer.inference.generate
     return evaluator(generate, step=7, images_seen=224, weights=trainer.sampled_weights)
 
 
-def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy, data_dir):
+def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy):
     """510 samples: one replica takes them in six rounds, four in two that are not full."""
-    one, four = (evaluate(make_strategy(n), data_dir, num_samples=510) for n in (1, 4))
+    one, four = (evaluate(make_strategy(n), num_samples=510) for n in (1, 4))
     for name, metric in one.card.metrics.items():
         expected = {k: v for k, v in dataclasses.asdict(metric).items() if v is not None}
         found = dataclasses.asdict(four.card.metrics[name])
@@ -53,8 +53,8 @@ def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy, data_dir
     np.testing.assert_array_equal(one.closest, four.closest)
 
 
-def test_what_the_card_says(data_dir):
-    card = evaluate(ONE, data_dir, num_samples=300).card
+def test_what_the_card_says():
+    card = evaluate(ONE, num_samples=300).card
     assert (card.dataset, card.step, card.images_seen, card.seed) == ("digits", 7, 224, 3)
     assert (card.num_samples, card.num_test, card.weights) == (300, 297, "raw")
     assert sum(card.class_counts) == sum(card.confidence_counts) == 300
@@ -67,19 +67,19 @@ def test_what_the_card_says(data_dir):
     assert card.metrics["memorised"].real == pytest.approx(3 / 297)
 
 
-def test_no_more_samples_than_training_images(data_dir):
-    assert evaluate(ONE, data_dir).card.num_samples == 1500
+def test_no_more_samples_than_training_images():
+    assert evaluate(ONE).card.num_samples == 1500
 
 
-def test_too_few_samples_are_refused(data_dir):
+def test_too_few_samples_are_refused():
     with pytest.raises(TrainerError, match="Evaluator.num_samples=5 must exceed 5"):
-        evaluate(ONE, data_dir, num_samples=5)
+        evaluate(ONE, num_samples=5)
 
 
 @pytest.fixture(scope="module")
-def features(data_dir):
+def features():
     """uint8 images -> their ImageFeatures."""
-    extractor = classifier(dataset=digits(), data_dir=str(data_dir), strategy=ONE)
+    extractor = classifier(dataset=digits(), data_dir=None, strategy=ONE)
     return lambda images: extract_from(ONE, extractor, images)
 
 
@@ -128,7 +128,7 @@ def test_more_damage_reads_worse(features, halves, damage):
         assert cards[3]["confident"] < 0.8 * cards[0]["confident"]
 
 
-def test_a_generator_that_copies_is_found_out(data_dir):
+def test_a_generator_that_copies_is_found_out():
     """Its samples are training images: all scores are good, except for memorisation."""
     train = digits().load("train").images
 
@@ -136,9 +136,7 @@ def test_a_generator_that_copies_is_found_out(data_dir):
         numbers = tf.cast(keys[:, 0] % len(train), tf.int32)
         return tf.gather(tf.constant(train / 127.5 - 1, tf.float32), numbers)
 
-    evaluator = Evaluator(
-        strategy=ONE, dataset=digits(), data_dir=str(data_dir), seed=0, num_samples=500
-    )
+    evaluator = Evaluator(strategy=ONE, dataset=digits(), data_dir=None, seed=0, num_samples=500)
     card, closest = evaluator(copies, step=0, images_seen=0, weights="raw")
     assert card.metrics["fid"].value < 2 * card.metrics["fid"].real
     assert card.metrics["nearest_train"].value < 1e-3 < card.metrics["nearest_train"].real

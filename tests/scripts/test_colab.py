@@ -87,9 +87,9 @@ def test_it_is_committed_without_outputs():
 
 
 @pytest.mark.slow
-def test_it_trains_shows_and_goes_on_where_it_was(execute, tmp_path, data_dir):
+def test_it_trains_shows_and_goes_on_where_it_was(execute, tmp_path):
     form = {"config": "digits.gin", "save_to": str(tmp_path / "kept")}
-    offline = {"PIP_NO_INDEX": "1", "TFDS_DATA_DIR": str(data_dir)}  # what is installed will do
+    offline = {"PIP_NO_INDEX": "1"}  # what is installed will do
     first = execute(**form, settings=f"{SMALL}; train.num_steps=20", changes=offline)
     run = tmp_path / "kept" / "runs" / "digits"
     assert "This runtime has a CPU" in text(first, "install")

@@ -15,11 +15,11 @@ from support.process import environment
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
 
-def command(output, data_dir, *more):
+def command(output, *more):
     return [
         *(sys.executable, SCRIPT, "--gin_file=digits.gin"),
         "--vs=models/chatgpt.gin,optimizers.adam.beta_1=0.25",
-        *(f"--output={output}", f"--data_dir={data_dir}", "--gin_param=train.steps_per_loop=5"),
+        *(f"--output={output}", "--gin_param=train.steps_per_loop=5"),
         *more,
     ]
 
@@ -31,8 +31,8 @@ def compare(*arguments, code=0):
 
 
 @pytest.mark.slow
-def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path, data_dir):
-    arguments = (tmp_path, data_dir, "--seeds=2", "--gin_param=train.num_steps=40")
+def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path):
+    arguments = (tmp_path, "--seeds=2", "--gin_param=train.num_steps=40")
     process = subprocess.Popen(
         command(*arguments),
         stderr=subprocess.PIPE,

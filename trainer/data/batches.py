@@ -85,6 +85,17 @@ def per_replica_batch_size(batch_size: int, num_replicas: int) -> int:
     return batch_size // num_replicas
 
 
+def replica_share(batch_size: int) -> tf.Tensor:
+    """The examples of the global batch that are this replica's, int32 [b], in [0, batch_size).
+
+    To be called by a replica, within strategy.run; `per_replica_batch_size` is b.
+    """
+    context = tf.distribute.get_replica_context()
+    count = batch_size // context.num_replicas_in_sync
+    first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
+    return first + tf.range(count)
+
+
 def replicate(
     strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray | None = None
 ) -> tuple:

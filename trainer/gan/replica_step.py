@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainer import rng
 from trainer.config.settings import Settings, function, functions, integer
+from trainer.data.batches import replica_share
 from trainer.errors import TrainerError
 from trainer.gan import losses
 from trainer.gan.augment import Augmentation
@@ -119,10 +120,7 @@ class ReplicaStep:
           of its batches.
         """
         batch_size = self.config.batch_size
-        context = tf.distribute.get_replica_context()
-        count = batch_size // context.num_replicas_in_sync
-        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
-        examples = first + tf.range(count)
+        examples = replica_share(batch_size)
 
         def keys(stream: str) -> tf.Tensor:
             return rng.example_keys(self.seed, stream, step, examples)

@@ -1,7 +1,7 @@
 """A small classifier of the dataset's own classes; its last hidden layer gives the features.
 
-For MNIST and Fashion-MNIST the package has its weights (made by `scripts/train_classifier.py`). For
-any other dataset it is trained on first use, and its weights are cached in data_dir.
+For digits, MNIST and Fashion-MNIST the package has its weights, which `scripts/train_classifier.py`
+made. For any other dataset it is trained on first use, and its weights are cached in data_dir.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from trainer.evaluation.features.extractor import Extractor
 
 VERSION = "v1"
 SHIPPED = {
+    "digits": "6210431dff1a1b1e4823f64ee39b56eb56a48def325870d98f6dc5597060e840",
     "mnist": "697a841d4c1bfc7b226891f4d37407aaf4c09cc76b3a61f42aea23bfaefbdc7e",
     "fashion_mnist": "ba5a6dd88b42bc6bab15bb845e10aa2180988b6b93bb2d9896ef194062e99a67",
 }
