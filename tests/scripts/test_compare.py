@@ -79,7 +79,7 @@ def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path):
     ],
 )
 def test_a_mistaken_variant_is_refused_before_any_training(tmp_path, variant, message):
-    done = compare(tmp_path / "report", tmp_path, f"--vs={variant}", code=1)
+    done = compare(tmp_path / "report", f"--vs={variant}", code=1)
     (line,) = [x for x in done.stderr.splitlines() if x.startswith("error")]
     assert message in line
     assert not (tmp_path / "report").exists()
@@ -96,5 +96,5 @@ def test_a_variant_s_modules_are_found_where_the_command_is_given(tmp_path, monk
         "experiment.train.loss = @my_loss.loss\n"
     )
     monkeypatch.chdir(tmp_path)
-    done = compare("report", tmp_path, "--vs=my_loss.gin", "--gin_param=train.batch_size=0", code=1)
+    done = compare("report", "--vs=my_loss.gin", "--gin_param=train.batch_size=0", code=1)
     assert "train.batch_size=0 must be an integer of at least 1" in done.stderr
