@@ -21,6 +21,7 @@ from absl import flags
 from trainer import files
 from trainer.config import gin_reader
 from trainer.tools import command_line
+from trainer.tools.compare.variants import model_dir, variants
 
 GIN_FILE = flags.DEFINE_multi_string(
     "gin_file", [], "A gin file of the base config, or an overlay for all. Repeatable."
@@ -40,15 +41,16 @@ DATA_DIR = flags.DEFINE_string(
 
 
 def _compare() -> int:
+    configs = variants(GIN_FILE.value, VS.value)
+    for name in {name for variant in configs for name in variant.gin_files}:
+        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     from trainer.tools.compare import page, results
     from trainer.tools.compare.runner import Runner
-    from trainer.tools.compare.variants import model_dir, variants
 
     output, seeds = OUTPUT.value, range(SEEDS.value)
     for path in (output, DATA_DIR.value or "", *GIN_FILE.value):
         files.check(path)
-    configs = variants(GIN_FILE.value, VS.value)
     sys.path.insert(0, os.getcwd())  # where `python -m trainer.main` finds a config's modules
     for variant in configs:  # before hours of training, not after
         gin_reader.load(variant.gin_files, [*GIN_PARAM.value, *variant.gin_params])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from absl import flags
 
 from trainer import errors, files
+from trainer.config import gin_reader
 from trainer.tools import command_line
 
 MODEL_DIR = flags.DEFINE_string(
@@ -25,6 +26,7 @@ PORT = flags.DEFINE_integer("port", 8080, "Port on 127.0.0.1; 0 for any free por
 
 
 def _explore() -> int:
+    gin_reader.find_saved(MODEL_DIR.value)  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     try:
         from trainer.tools.explorer import server

@@ -32,6 +32,9 @@ DATA_DIR = flags.DEFINE_string(
 
 
 def _prepare() -> None:
+    archives.verify(
+        DATASET.value, ARCHIVES.value
+    )  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     files.check(DATA_DIR.value or "")
     prepared = archives.prepare(DATASET.value, ARCHIVES.value, DATA_DIR.value)

@@ -37,6 +37,8 @@ DATA_DIR = flags.DEFINE_string(
 
 def _check_all() -> int:
     logging.set_verbosity(logging.WARNING)
+    for name in GIN_FILE.value:
+        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     from trainer.reporting import markdown
 

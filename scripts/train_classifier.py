@@ -13,6 +13,7 @@ import hashlib
 from absl import flags
 
 from trainer import files
+from trainer.config import gin_reader
 from trainer.tools import command_line
 
 GIN_FILE = flags.DEFINE_multi_string(
@@ -30,6 +31,8 @@ OUTPUT = flags.DEFINE_string(
 
 
 def _train() -> None:
+    for name in GIN_FILE.value:
+        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()
     from trainer.evaluation.features import classifier
     from trainer.experiment import Experiment

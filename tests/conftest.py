@@ -12,26 +12,32 @@ from pathlib import Path
 
 import pytest
 
-import trainer  # noqa: F401  sets Keras's backend
-
-import keras  # isort: skip
-import tensorflow as tf  # isort: skip
-
 NUM_DEVICES = 4
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and the programs that tests
 # start, and interrupt, would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES,
-)
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets TensorFlow up in each process that runs tests, unlike the one that hands them out."""
+    if config.getoption("numprocesses", None):
+        return
+    import trainer  # noqa: F401  sets Keras's backend
+
+    import tensorflow as tf  # isort: skip
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES,
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Every test draws its weights from the same seed, before its fixtures, wherever it runs."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -71,9 +77,10 @@ def make_strategy():
     No other number, and the same strategy each time: TensorFlow's collectives allow one group size
     in a process, and every MirroredStrategy numbers its operations from the same start.
     """
+    import tensorflow as tf
 
     @functools.cache
-    def make(num_replicas: int) -> tf.distribute.Strategy:
+    def make(num_replicas: int):
         if num_replicas == 1:
             return tf.distribute.OneDeviceStrategy("CPU:0")
         assert num_replicas == NUM_DEVICES

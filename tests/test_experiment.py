@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from support import inprocess
 from support.weights import assert_same, checkpoint
 
 import trainer
@@ -135,8 +136,7 @@ def test_the_command_line_resumes_it(trained, tmp_path):
     """Two steps in Python and two by the command line end as four in Python do."""
     _, expected = trained
     Experiment(**(SHORT | {"num_steps": 2})).build(str(tmp_path)).train()
-    command = [sys.executable, "-m", "trainer.main", f"--model_dir={tmp_path}"]
-    subprocess.run([*command, "--gin_param=train.num_steps=4"], check=True, capture_output=True)
+    inprocess.run(f"--model_dir={tmp_path}", "--gin_param=train.num_steps=4")
     assert_same(checkpoint(tmp_path, 4), checkpoint(expected, 4))
 
 

@@ -40,7 +40,8 @@ def _u32(value) -> tf.Tensor:
 
 def _pcg4d(x, y, z, w) -> tuple[tf.Tensor, ...]:
     """Mixes four broadcastable uint32 tensors into four independent-looking ones."""
-    words = [_u32(v) * _u32(_MULTIPLIER) + _u32(_INCREMENT) for v in (x, y, z, w)]
+    multiplier, increment, shift = _u32(_MULTIPLIER), _u32(_INCREMENT), _u32(16)
+    words = [_u32(v) * multiplier + increment for v in (x, y, z, w)]
     for last_round in (False, True):
         x, y, z, w = words
         x += y * w
@@ -49,7 +50,6 @@ def _pcg4d(x, y, z, w) -> tuple[tf.Tensor, ...]:
         w += y * z
         words = [x, y, z, w]
         if not last_round:
-            shift = _u32(16)
             words = [tf.bitwise.bitwise_xor(v, tf.bitwise.right_shift(v, shift)) for v in words]
     return tuple(words)
 

@@ -33,6 +33,7 @@ def compare(*arguments, code=0):
 @pytest.mark.slow
 def test_a_comparison_is_stopped_resumed_and_skipped(tmp_path):
     arguments = (tmp_path, "--seeds=2", "--gin_param=train.num_steps=40")
+    arguments += ("--gin_param=Evaluator.num_samples=300",)
     process = subprocess.Popen(
         command(*arguments),
         stderr=subprocess.PIPE,

@@ -283,7 +283,7 @@ def test_without_a_run_there_is_one_line(tmp_path):
     process = explore(tmp_path / "none", "--port=0")
     _, log = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert log.splitlines()[-1].startswith("error: --model_dir=")
+    assert log.splitlines()[-1].startswith(f"error: {tmp_path}/none holds no config.gin")
 
 
 def test_a_slider_moves_the_picture(unconditional, browser):

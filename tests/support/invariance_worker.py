@@ -47,10 +47,6 @@ CASES = {
         "discriminator": chatgpt.discriminator,
         "loss": losses.hinge,
     },
-    "relativistic_r1_r2": {
-        "loss": losses.relativistic_paired,
-        "penalties": [penalties.r1, penalties.r2],
-    },
     **COMBINATIONS,
     "dcgan_float32": {"dtype": "float32"},
     # Not invariant by definition: it shows that the comparison can fail.

@@ -94,11 +94,11 @@ def assert_ended_the_same(model_dir, expected_dir):
 
 
 def test_killed_at_random_it_ends_as_if_never_stopped(never_stopped, tmp_path):
-    """Six SIGKILLs: three at random times, three in the middle of saving a checkpoint."""
+    """Four SIGKILLs: two at random times, two in the middle of saving a checkpoint."""
     delays = random.Random(0)
     directory = tmp_path / "checkpoints"
     stopped_at = []
-    for kill in range(6):
+    for kill in range(4):
         before = saved_steps(tmp_path)
         process = start(*RUN, *OFTEN, f"--model_dir={tmp_path}")
         wait_for(lambda before=before: saved_steps(tmp_path) != before)
@@ -216,14 +216,14 @@ def test_a_killed_launcher_leaves_no_process(tmp_path):
     finish([launcher])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_launcher_passes_a_stop_on(tmp_path, number):
+def test_the_launcher_passes_a_stop_on(tmp_path):
+    """SIGTERM, on one machine; test_launch_network.py sends Ctrl-C to a launcher of two hosts."""
     launcher = start_launcher(*RUN, *OFTEN, f"--model_dir={tmp_path}")
     wait_for(lambda: saved_steps(tmp_path))
-    launcher.send_signal(number)
+    launcher.terminate()
     (out,) = finish([launcher])
-    assert launcher.returncode == 128 + number, out
-    assert len(re.findall(r"\[worker [01]\] Stopped by SIG(TERM|INT) at step (\d+)", out)) == 2
+    assert launcher.returncode == 143, out
+    assert len(re.findall(r"\[worker [01]\] Stopped by SIGTERM at step \d+", out)) == 2
     assert not trainers_of(tmp_path)
 
 

@@ -112,8 +112,8 @@ def find_saved(model_dir: str | None) -> str:
     path = f"{model_dir}/{FILE_NAME}"
     if not files.is_file(path):
         raise TrainerError(
-            f"--model_dir={model_dir} holds no {FILE_NAME}, so there is no run to resume; name a "
-            f"config with --gin_file; {did_you_mean('', available())}"
+            f"{model_dir} holds no {FILE_NAME}, so it is no run; name a run's directory, or train "
+            "one with --gin_file"
         )
     return path
 
