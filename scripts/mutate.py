@@ -10,6 +10,7 @@ fault survives.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -76,8 +77,8 @@ def _copy(checkout: Path) -> None:
         shutil.copy(ROOT / name, checkout)
 
 
-def _survives(fault: Fault, checkout: Path) -> bool:
-    """Whether the tests pass with the fault."""
+def _found_by(fault: Fault, checkout: Path) -> str | None:
+    """The first test that fails with the fault; None if all pass."""
     original = (checkout / fault.file).read_bytes()
     put(fault, checkout)
     try:
@@ -91,9 +92,12 @@ def _survives(fault: Fault, checkout: Path) -> bool:
                 f"fault '{fault.name}': pytest ended with {done.returncode}: "
                 f"{done.stdout.decode()[-300:]}"
             )
-        return done.returncode == 0
+        if done.returncode == 0:
+            return None
+        named = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - |$)", done.stdout.decode(), re.MULTILINE)
+        return named[1] if named else "a test"
     except subprocess.TimeoutExpired:
-        return False
+        return f"a test that took over {_TIMEOUT} s"
     finally:
         (checkout / fault.file).write_bytes(original)
 
@@ -106,11 +110,11 @@ def _mutate() -> int:
         _copy(checkout)
         for number, fault in enumerate(faults, 1):
             started = time.monotonic()
-            survives = _survives(fault, checkout)
-            survivors += [fault.name] if survives else []
-            outcome = "SURVIVES" if survives else "found"
+            test = _found_by(fault, checkout)
+            survivors += [] if test else [fault.name]
+            outcome = f"found by {test}" if test else "SURVIVES"
             seconds = time.monotonic() - started
-            print(f"{number}/{len(faults)} {outcome:8} {fault.name} ({seconds:.0f} s)", flush=True)
+            print(f"{number}/{len(faults)} {fault.name} ({seconds:.0f} s): {outcome}", flush=True)
     print(f"{len(faults) - len(survivors)} of {len(faults)} faults were found")
     return 1 if survivors else 0
 
