@@ -23,9 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Sets TensorFlow up in each process that runs tests, unlike the one that hands them out."""
     if config.getoption("numprocesses", None):
         return
-    import trainer  # noqa: F401  sets Keras's backend
+    from trainer.tools import command_line
 
-    import tensorflow as tf  # isort: skip
+    command_line.import_tensorflow()
+    import tensorflow as tf
 
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],

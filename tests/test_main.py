@@ -351,16 +351,6 @@ def test_a_batch_that_replicas_cannot_share(tmp_path):
     assert line.endswith("100, 104")
 
 
-def test_without_tensorflow_it_names_the_flavours():
-    code = "import sys, runpy; sys.modules['tensorflow'] = None; "
-    code += "sys.argv = ['main', '--gin_file=digits.gin']; "
-    code += "runpy.run_module('trainer.main', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: TensorFlow is not installed") and "gan-trainer[cpu]" in line
-
-
 @pytest.mark.slow
 def test_two_workers_train_as_one_process_does(trained, tmp_path):
     """Real processes over loopback; only the first writes to model_dir."""

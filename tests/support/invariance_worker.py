@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-import trainer  # noqa: F401  sets Keras's backend
+from trainer.tools import command_line
+
+command_line.import_tensorflow()
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip

@@ -428,7 +428,7 @@ def test_sigterm_on_virtual_replicas(tmp_path):
     process.terminate()
     sent = time.monotonic()
     (out,) = finish([process])
-    assert time.monotonic() - sent < 5
+    assert time.monotonic() - sent < 30  # as Compute Engine gives
     assert process.returncode == 143, out
     assert f"Stopped by SIGTERM at step {saved_steps(tmp_path)[-1]} of {STEPS}" in out
 

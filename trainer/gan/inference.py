@@ -40,8 +40,8 @@ class Inference:
             shares = np.cumsum(class_counts) / class_counts.sum()
             self._class_ends = shares.astype(np.float32)
         # Traced anew for each batch size: TPUs need static shapes.
-        self._compiled_sample = tf.function(self._sample)
-        self._compiled_discriminate = tf.function(self._discriminate)
+        self._compiled_sample = tf.function(self._sample, autograph=False)
+        self._compiled_discriminate = tf.function(self._discriminate, autograph=False)
 
     @property
     def num_classes(self) -> int | None:
