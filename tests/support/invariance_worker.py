@@ -15,9 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.tools import command_line
-
-command_line.import_tensorflow()
+import trainer  # noqa: F401  sets Keras's backend
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
