@@ -37,6 +37,8 @@ DATA_DIR = flags.DEFINE_string(
 
 def _check_all() -> int:
     logging.set_verbosity(logging.WARNING)
+    if not GIN_FILE.value and not ALL.value:
+        raise errors.TrainerError("name a config with --gin_file, or check every one with --all")
     for name in GIN_FILE.value:
         gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
     command_line.import_tensorflow()

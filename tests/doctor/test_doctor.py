@@ -212,17 +212,25 @@ def test_replicas_raise_the_same_alerts(make_strategy):
 @pytest.mark.parametrize(
     "settings",
     [
-        {
-            "discriminator": functools.partial(dcgan.discriminator, spectral=True, group_size=4),
-            "augmentations": [augment.DiffAugment, augment.AdaptiveAugment],
-        },
-        {
-            "generator": conditional.generator,
-            "discriminator": conditional.projection_discriminator,
-            "conditional": True,
-        },
+        pytest.param(
+            {
+                "discriminator": functools.partial(
+                    dcgan.discriminator, spectral=True, group_size=4
+                ),
+                "augmentations": [augment.DiffAugment, augment.AdaptiveAugment],
+            },
+            id="spectral",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {
+                "generator": conditional.generator,
+                "discriminator": conditional.projection_discriminator,
+                "conditional": True,
+            },
+            id="conditional",
+        ),
     ],
-    ids=["spectral", "conditional"],
 )
 def test_a_check_changes_no_state_and_traces_once(make_strategy, settings):
     checked, alone = (make_trainer(make_strategy(1), **settings) for _ in range(2))

@@ -197,7 +197,7 @@ HOST_OPS = re.compile(
 )
 
 
-@pytest.mark.parametrize("num_replicas", [1, 4])
+@pytest.mark.parametrize("num_replicas", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_host_has_no_part_in_a_call(make_strategy, num_replicas):
     """Images, checkpoints, summaries and evaluation happen between calls: no op of theirs."""
     trainer = make_trainer(make_strategy(num_replicas), ema_half_life=100)

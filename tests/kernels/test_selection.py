@@ -24,7 +24,7 @@ def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precisi
     [
         None,
         ["fused_dropout"],
-        ["xla_step"],
+        pytest.param(["xla_step"], marks=pytest.mark.slow),
         pytest.param([*selection.KERNELS], marks=pytest.mark.slow),
     ],
 )

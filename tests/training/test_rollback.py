@@ -168,8 +168,8 @@ def kill(monkeypatch, moment, rollback):
         ("removing", 1),
         ("removed", 1),
         ("saved", 1),
-        ("removing", 2),
-        ("removed", 2),
+        pytest.param("removing", 2, marks=pytest.mark.slow),
+        pytest.param("removed", 2, marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_the_middle_of_a_rollback(
