@@ -85,7 +85,7 @@ def per_replica_batch_size(batch_size: int, num_replicas: int) -> int:
     return batch_size // num_replicas
 
 
-def replica_share(batch_size: int) -> tf.Tensor:
+def replica_examples(batch_size: int) -> tf.Tensor:
     """The examples of the global batch that are this replica's, int32 [b], in [0, batch_size).
 
     To be called by a replica, within strategy.run; `per_replica_batch_size` is b.

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainer import rng
 from trainer.config.settings import Settings, function, functions, integer
-from trainer.data.batches import replica_share
+from trainer.data.batches import replica_examples
 from trainer.errors import TrainerError
 from trainer.gan import losses
 from trainer.gan.augment import Augmentation
@@ -120,7 +120,7 @@ class ReplicaStep:
           of its batches.
         """
         batch_size = self.config.batch_size
-        examples = replica_share(batch_size)
+        examples = replica_examples(batch_size)
 
         def keys(stream: str) -> tf.Tensor:
             return rng.example_keys(self.seed, stream, step, examples)
