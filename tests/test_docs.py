@@ -26,7 +26,7 @@ EXECUTED = [TUTORIAL, ROOT / "README.md", ROOT / "docs" / "python.md"]
 """The pages that are run from top to bottom; the tutorial trains the run that all of them load."""
 RUNS = {"runs/digits", "runs/hinge"}
 """The runs that these pages train, and generate samples of."""
-BLOCK = re.compile(r"(?:^`([\w.]+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?:^`(\w+\.\w+)`[^\n]*:\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """(name of a file whose content the block is, language, text)."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a shown command begins with, and what it is known by here.

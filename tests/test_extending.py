@@ -15,7 +15,7 @@ from support.weights import checkpoint
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-FILES = re.findall(r"^`([\w.]+)`[^\n]*:\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+FILES = re.findall(r"^`(\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 SECTIONS = re.split(r"^##+ (.*)\n", PAGE, flags=re.MULTILINE)
 COMMANDS = {
     title: commands[0]

@@ -62,6 +62,11 @@ def test_each_step_is_the_tutorials(make_strategy):
     assert relative_error(weights(trainer), [v.numpy() for v in theirs]) < 2e-4
 
 
+def test_the_default_strategy_trains_on_one_device(one_replica):
+    _, expected = one_replica
+    assert make_trainer(tf.distribute.get_strategy()).train(4) == pytest.approx(expected, rel=1e-6)
+
+
 def test_metrics_are_means_over_the_steps_of_a_call(make_strategy, one_replica):
     _, metrics = one_replica
     trainer = make_trainer(make_strategy(1))

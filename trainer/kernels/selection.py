@@ -65,9 +65,8 @@ def choose(
       TrainerError: for a name that is not one of KERNELS.
     """
     if names is None:
-        device = tf.DeviceSpec.from_string(strategy.extended.worker_devices[0])
         # A strategy that only compiles names the device that it compiles for.
-        if getattr(strategy, "compiles_for", device.device_type) != "CPU":
+        if (getattr(strategy, "compiles_for", None) or _device_type(strategy)) != "CPU":
             return ()
         # On a CPU without bfloat16 units, TensorFlow's own kernels are 1.3 to 9 times as slow as
         # XLA's.
@@ -79,6 +78,14 @@ def choose(
                 f"kernels: '{name}' is not known; choose from {', '.join(KERNELS)}, or [] for none"
             )
     return tuple(names)
+
+
+def _device_type(strategy: tf.distribute.Strategy) -> str:
+    try:
+        device = strategy.extended.worker_devices[0]
+    except RuntimeError:  # TensorFlow's default strategy names none
+        return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return tf.DeviceSpec.from_string(device).device_type
 
 
 def compiled(
