@@ -24,6 +24,11 @@ GOLDEN = [
         [3.0485873, 0.4740770, 0.6931472, 30.0],
     ),
     (
+        losses.binary_cross_entropy(real_label=0.9, fake_label=0.2),
+        [0.4877577, 1.0436693, 0.6931472, 4.5],
+        [3.0485873, 0.4740770, 0.6931472, 30.0],
+    ),
+    (
         losses.minimax(),
         [0.0877575, 1.1436695, 0.6931472, 0.0],
         [-0.0485873, -0.9740770, -0.6931472, 0.0],
@@ -49,8 +54,9 @@ def test_golden_values(loss, discriminator, generator):
 
 
 def test_flipped_labels_change_places():
-    loss = losses.binary_cross_entropy(real_label=0.9, flip_probability=0.25)
-    plain = losses.binary_cross_entropy(real_label=0.9)
+    labels = {"real_label": 0.9, "fake_label": 0.2}
+    loss = losses.binary_cross_entropy(**labels, flip_probability=0.25)
+    plain = losses.binary_cross_entropy(**labels)
     count = 4000
     real, fake = tf.fill([count, 1], 2.0), tf.fill([count, 1], -3.0)
     with rng.key_scope(rng.example_keys(0, "test", 0, tf.range(2 * count))):
@@ -60,7 +66,7 @@ def test_flipped_labels_change_places():
         return 0.5 * (np.logaddexp(0, logit) - label * logit)
 
     cases = {
-        (a, b): half(2.0, 0.9 if not a else 0.0) + half(-3.0, 0.0 if not b else 0.9)
+        (a, b): half(2.0, 0.9 if not a else 0.2) + half(-3.0, 0.2 if not b else 0.9)
         for a in (0, 1)
         for b in (0, 1)
     }
