@@ -31,8 +31,7 @@ OUTPUT = flags.DEFINE_string(
 
 
 def _train() -> None:
-    for name in GIN_FILE.value:
-        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
+    gin_reader.find_all(GIN_FILE.value)
     command_line.import_tensorflow()
     from trainer.evaluation.features import classifier
     from trainer.experiment import Experiment

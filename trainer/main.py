@@ -90,8 +90,7 @@ def default_model_dir(gin_files: Sequence[str]) -> str:
 
 def _run() -> int:
     gin_files = GIN_FILE.value
-    for name in gin_files:
-        gin_reader.find(name)  # before TensorFlow is imported, which takes seconds
+    gin_reader.find_all(gin_files)
     if not gin_files:
         gin_reader.find_saved(MODEL_DIR.value)
     command_line.log_own_lines()

@@ -12,7 +12,7 @@ import functools
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -98,6 +98,14 @@ def find(name: str) -> str:
     )
 
 
+def find_all(names: Iterable[str]) -> list[str]:
+    """The paths of gin files, as `find` gives them.
+
+    Commands call it before they import TensorFlow, which takes seconds.
+    """
+    return [find(name) for name in names]
+
+
 def find_saved(model_dir: str | None) -> str:
     """The path of the config of the run in `model_dir`.
 
@@ -124,7 +132,7 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> Config:
     Raises:
       TrainerError: one line naming the file, name or value at fault and the closest valid ones.
     """
-    paths = [find(name) for name in gin_files]
+    paths = find_all(gin_files)
     try:
         _parse(paths, gin_params)
         return _resolved()
