@@ -156,7 +156,10 @@ def test_the_doctor_reports_in_log_tensorboard_event_log_and_summary(tmp_path):
 @pytest.mark.parametrize(
     "overlays",
     [
-        ["losses/wasserstein_gp.gin", "hacks/instance_noise.gin", "hardware/bfloat16.gin"],
+        pytest.param(
+            ["losses/wasserstein_gp.gin", "hacks/instance_noise.gin", "hardware/bfloat16.gin"],
+            marks=pytest.mark.slow,
+        ),
         ["hacks/soft_noisy_labels.gin", "hacks/cosine_learning_rate.gin", "hacks/replay.gin"],
     ],
 )

@@ -200,6 +200,7 @@ def test_the_state_outlives_a_checkpoint_even_with_other_rules(make_strategy, tm
     assert alerts([make_doctor(trainer, rules=rules, patience=1).check(restored, 4)])
 
 
+@pytest.mark.slow
 def test_replicas_raise_the_same_alerts(make_strategy):
     settings = {"generator": dcgan.generator, "generator_optimizer": FROZEN, **STRONG}
     one, four = (make_trainer(make_strategy(n), **settings) for n in (1, 4))

@@ -42,6 +42,7 @@ def evaluate(strategy, **settings):
     return evaluator(generate, step=7, images_seen=224, weights=trainer.sampled_weights)
 
 
+@pytest.mark.slow
 def test_the_card_is_the_same_on_one_replica_and_on_four(make_strategy):
     """510 samples: one replica takes them in six rounds, four in two that are not full."""
     one, four = (evaluate(make_strategy(n), num_samples=510) for n in (1, 4))

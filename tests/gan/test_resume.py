@@ -11,7 +11,16 @@ from support.weights import assert_same, state
 from trainer.runs.checkpoints import Checkpoints
 
 
-@pytest.mark.parametrize("changes", COMBINATIONS.values(), ids=COMBINATIONS)
+SLOW = ("everything without labels", "residual")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(changes, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, changes in COMBINATIONS.items()
+    ],
+)
 def test_a_resumed_run_ends_the_same(make_strategy, tmp_path, changes):
     whole = make(make_strategy(1), **changes)
     whole.train(3)

@@ -23,7 +23,7 @@ def test_clusters_return_what_the_layers_need_and_no_more(make_strategy, precisi
     "names",
     [
         None,
-        ["fused_dropout"],
+        pytest.param(["fused_dropout"], marks=pytest.mark.slow),
         pytest.param(["xla_step"], marks=pytest.mark.slow),
         pytest.param([*selection.KERNELS], marks=pytest.mark.slow),
     ],

@@ -141,6 +141,7 @@ def test_the_stop_button_saves(execute, tmp_path):
     assert (run / "checkpoints" / f"step-{saved[1]}.index").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_is_one_line_and_ends_the_notebook(execute, tmp_path):
     with pytest.raises(CellExecutionError) as failed:
         execute(config="digit.gin", save_to=str(tmp_path))

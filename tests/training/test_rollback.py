@@ -112,6 +112,7 @@ def test_a_rollback_restores_the_healthy_state_and_draws_other_numbers(
     assert (ours[kernel] != theirs[kernel]).all()
 
 
+@pytest.mark.slow
 def test_the_same_run_again_ends_the_same(whole, make_strategy, tmp_path, capsys):
     # Other calls and checkpoints, and ends of training before, at and after the rollbacks' steps.
     other = {"steps_per_loop": 5, "checkpoint_every": 7}
@@ -164,10 +165,10 @@ def kill(monkeypatch, moment, rollback):
 @pytest.mark.parametrize(
     ("moment", "rollback"),
     [
-        ("alert written", 1),
         ("removing", 1),
-        ("removed", 1),
-        ("saved", 1),
+        pytest.param("alert written", 1, marks=pytest.mark.slow),
+        pytest.param("removed", 1, marks=pytest.mark.slow),
+        pytest.param("saved", 1, marks=pytest.mark.slow),
         pytest.param("removing", 2, marks=pytest.mark.slow),
         pytest.param("removed", 2, marks=pytest.mark.slow),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
-import sklearn.datasets
 from PIL import Image
 
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
@@ -26,10 +28,20 @@ def digits(*, data_dir: str | None = None) -> Dataset:
 
 
 def _load(split: str) -> Examples:
-    source = sklearn.datasets.load_digits()
     part = {"train": slice(None, -_NUM_TEST), "test": slice(-_NUM_TEST, None)}[split]
-    images = np.stack([_enlarge(image) for image in source.images[part]])
-    return Examples(images[..., np.newaxis], source.target[part].astype(np.int32))
+    rows = _rows()[part]
+    images = np.stack([_enlarge(row.reshape(8, 8)) for row in rows[:, :-1]])
+    return Examples(images[..., np.newaxis], rows[:, -1].astype(np.int32))
+
+
+def _rows() -> np.ndarray:
+    """The file that `sklearn.datasets.load_digits` reads, [1797, 65]: the pixels and the label.
+
+    scikit-learn itself takes a second to import.
+    """
+    package = importlib.util.find_spec("sklearn")
+    assert package and package.origin
+    return np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:

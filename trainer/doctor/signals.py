@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import pdist
 from scipy.special import entr
 
 _BLACK_OR_WHITE = 0.99
@@ -99,6 +98,8 @@ def _standard_error(logits: np.ndarray) -> float:
 
 
 def _mean_distance(images: np.ndarray) -> float:
+    from scipy.spatial.distance import pdist
+
     return float(pdist(images.reshape(len(images), -1).astype(np.float64)).mean())
 
 

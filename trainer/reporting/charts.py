@@ -7,7 +7,6 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from trainer.reporting.images import as_image
 
@@ -63,6 +62,8 @@ def curves(lines: Mapping[str, Sequence[Curve]], x_title: str, y_title: str) -> 
 
 
 def _figure(x_title: str, y_title: str):
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.2, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=x_title, ylabel=y_title)
@@ -70,7 +71,7 @@ def _figure(x_title: str, y_title: str):
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()[file.getvalue().index("<svg") :]

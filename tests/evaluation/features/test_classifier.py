@@ -59,6 +59,7 @@ def test_the_one_of_digits_knows_digits():
     assert accuracy == pytest.approx(extractor.accuracy, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_another_dataset_has_one_trained_once_and_a_damaged_file_names_the_remedy(
     monkeypatch, tmp_path
 ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 NUM_GROUPS = 20
 
@@ -42,5 +42,5 @@ def jackknife(value: float, *left_out: np.ndarray) -> Estimate:
     """
     variance = sum((len(x) - 1) * np.var(x) for x in left_out)
     freedom = min(len(x) for x in left_out) - 1
-    margin = float(stats.t.ppf(0.975, freedom) * np.sqrt(variance))
+    margin = float(special.stdtrit(freedom, 0.975) * np.sqrt(variance))
     return Estimate(float(value), float(value) - margin, float(value) + margin)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
 
 PRECISION_K = 3
 """k of precision and recall, as in Kynkäänniemi et al."""
@@ -35,6 +33,8 @@ class Manifold(NamedTuple):
 
 def manifold(real: np.ndarray, fake: np.ndarray) -> Manifold:
     """The scores of generated features [M, D] against real features [N, D]; N, M > DENSITY_K."""
+    from sklearn.metrics import pairwise_distances_chunked
+
     real, fake = real.astype(np.float64), fake.astype(np.float64)
     real_radius = _radii(real, PRECISION_K)
     fake_radius = _radii(fake, PRECISION_K)
@@ -60,6 +60,8 @@ def manifold(real: np.ndarray, fake: np.ndarray) -> Manifold:
 
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
     """Features [N, D] -> [N]: the distance of each to its k-th nearest neighbour."""
+    from sklearn.neighbors import NearestNeighbors
+
     neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(features)
     return neighbours.kneighbors()[0][:, -1]  # without arguments, a point is not its own neighbour
 
