@@ -18,7 +18,10 @@ def test_digits_has_the_interface_of_mnist():
         assert not split.images[:, :2].any()  # the margin
 
 
-def test_enlarging_keeps_the_picture():
-    small = sklearn.datasets.load_digits().images[:1500] * 255 / 16
+def test_they_are_scikit_learns():
+    source = sklearn.datasets.load_digits()
+    test = digits().load("test")
+    np.testing.assert_array_equal(test.labels, source.target[1500:])
+    small = source.images[:1500] * 255 / 16
     large = digits().load("train").images[:, 2:-2, 2:-2, 0].reshape(-1, 8, 3, 8, 3)
     assert np.abs(large.mean(axis=(2, 4)) - small).mean() < 12

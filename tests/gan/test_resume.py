@@ -10,7 +10,6 @@ from support.weights import assert_same, state
 
 from trainer.runs.checkpoints import Checkpoints
 
-
 SLOW = ("everything without labels", "residual")
 
 

@@ -163,6 +163,15 @@ def test_tensorflows_start_up_messages_are_hidden():
     assert (done.returncode, done.stdout, done.stderr) == (0, "True True\n", "")
 
 
+def test_a_command_starts_without_what_it_does_not_need():
+    """TensorFlow and Keras import most of these; afterwards, they can still be imported."""
+    needless = ["IPython", "jax", "matplotlib", "scipy.stats", "sklearn"]
+    code = f"{STARTED}import trainer.experiment\n"
+    code += f"print([name for name in {needless} if name in sys.modules])\nimport matplotlib"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n[]\n"
+
+
 def test_a_warning_that_comes_while_it_starts_is_kept(tmp_path):
     (tmp_path / "tensorflow.py").touch()
     (tmp_path / "keras.py").write_text(

@@ -26,8 +26,8 @@ Groups = Mapping[str, Sequence[str]]
 _COLUMNS = 80
 _HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull"}
 _WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
-# What TensorFlow and Keras import where it is installed, for parts of theirs that no command uses. It
-# takes longer than a third of the whole start.
+# TensorFlow and Keras import these where they are installed, for parts that no command uses. That
+# would take a third of the start.
 _UNUSED = ("IPython", "jax", "matplotlib", "sklearn")
 # What TensorFlow's libraries print while they are loaded, whatever TF_CPP_MIN_LOG_LEVEL says.
 _CHATTER = re.compile(
@@ -113,7 +113,8 @@ def import_tensorflow() -> None:
 def _without(packages: Sequence[str]) -> Iterator[None]:
     """Makes an import of any of `packages` in the block fail, as if it was not installed."""
     absent = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # Python's own mark of a package that is not there
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment]  # so Python marks what must not be found
     try:
         yield
     finally:
