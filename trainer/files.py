@@ -44,13 +44,18 @@ def open_remote(path: str) -> IO[str]:
     return tf.io.gfile.GFile(path)
 
 
-def read_text(path: str) -> str:
-    """The content of a local or gs:// text file."""
+def read_text(path: str, *, at_most: int = -1) -> str:
+    """The content of a local or gs:// text file, or its first `at_most` characters.
+
+    Raises:
+      UnicodeDecodeError: if it is not UTF-8.
+      OSError: if it cannot be read.
+    """
     if is_remote(path):
         with open_remote(path) as remote:
-            return remote.read()
+            return remote.read(at_most)
     with open(path, encoding="utf-8") as file:
-        return file.read()
+        return file.read(at_most)
 
 
 def write_file(path: str, content: str | bytes) -> None:

@@ -154,12 +154,12 @@ def test_a_run_without_config_is_refused(tmp_path):
     [
         ("from __gin__ import dynamic_registration\nimport os\n", "os"),
         ("import payload\n", "payload"),
-        ("include 'other.gin'\n", "'other.gin'"),
+        ("include 'other.gin'\n", "include 'other.gin'"),
         (
             "from __gin__ import dynamic_registration\nfrom trainer import experiment\n"
             "from trainer.distributed import strategy\n"
             "experiment.train.seed = @strategy.os.getpid()\n",
-            "strategy.os.getpid",
+            r"@strategy.os.getpid\(\)",
         ),
         (
             "from __gin__ import dynamic_registration\nfrom trainer.distributed import strategy\n"

@@ -97,3 +97,8 @@ def test_cifar10_of_the_published_format(tmp_path):
         assert sorted((x.tobytes(), int(y)) for x, y in expected) == sorted(
             (x.tobytes(), int(y)) for x, y in zip(*examples, strict=True)
         )
+
+
+def test_a_communitys_dataset_is_refused():
+    with pytest.raises(TrainerError, match="'huggingface:a/b' is a community's dataset, which"):
+        tfds_source.from_builder(name="huggingface:a/b")

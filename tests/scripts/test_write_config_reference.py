@@ -74,19 +74,6 @@ def test_alternatives_to_what_a_config_names_are_on_the_page(sections):
     assert "`losses.wasserstein`" in sections["gan.losses"]
 
 
-def test_the_names_in_a_gin_file(script, tmp_path):
-    path = tmp_path / "mine.gin"
-    path.write_text(
-        "from __gin__ import dynamic_registration\nfrom trainer.gan import schedules\n"
-        "from trainer.models import dcgan\n"
-        "dcgan.discriminator.dropout = @rate/schedules.Cosine()\n"
-    )
-    assert script["named"](path) == {
-        "trainer.models.dcgan.discriminator",
-        "trainer.gan.schedules.Cosine",
-    }
-
-
 def test_the_first_sentence_of_a_gin_file(script, tmp_path):
     path = tmp_path / "mine.gin"
     path.write_text("# One sentence,\n# on two lines. Another one.\n#\n#   a command\n")

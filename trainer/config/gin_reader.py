@@ -1,4 +1,4 @@
-"""gin files: found, read strictly, and turned into plain Python. Only this module imports gin.
+"""gin files: found, read strictly, and turned into plain Python..
 
 `load` reads files and bindings, and returns the function that they configure with its arguments
 bound: every `@function` of the config has become that function, or a `functools.partial` of it.
@@ -21,7 +21,8 @@ from absl import logging as absl_logging
 from gin.config import ConfigurableReference
 
 from trainer import files
-from trainer.errors import TrainerError, did_you_mean
+from trainer.config import registry
+from trainer.errors import TrainerError, did_you_mean, first_line
 
 FILE_NAME = "config.gin"
 """The config of a run, in its model_dir."""
@@ -141,33 +142,22 @@ def load(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> Config:
 
 
 def load_saved(model_dir: str | None, gin_params: Sequence[str] = ()) -> Config:
-    """Reads the config of the run in `model_dir`, which may call nothing but this package.
+    """Reads the config of the run in `model_dir`, which may name only what is `configurable`.
 
-    A run's directory may come from anyone, and a config can name any code on this machine.
+    A run's directory may come from anyone: see `trainer.config.registry`.
 
     Raises:
-      TrainerError: as `load` and `find_saved` do, or naming the foreign code.
+      TrainerError: as `load` and `find_saved` do, or naming what it may not name.
     """
     path = find_saved(model_dir)
-    text = files.read_text(path)
+    text = registry.read(path)
     if text == NOTEBOOK_ONLY:
         raise TrainerError(
             f"{model_dir} was built in a notebook with notebook_only=True, from functions that "
             "only the notebook defines; build the same Experiment there to go on with it"
         )
-    modules = re.findall(r"^\s*(?:from|import|include)\s+(\S+)", text, re.MULTILINE)
-    foreign = [m for m in modules if m != "__gin__" and m.split(".")[0] != "trainer"]
     try:
-        if not foreign:
-            _parse([path], gin_params)
-            names = re.findall(r"@([\w./]+)", text)
-            names += re.findall(r"^([\w./]+)\.\w+\s*=", text, re.MULTILINE)
-            foreign = [name for name in names if not _is_ours(name)]
-        if foreign:
-            raise TrainerError(
-                f"{path} uses {foreign[0]}, which is not the trainer's own code; if you trust that "
-                f"file, name it: --gin_file={path}"
-            )
+        _parse([], gin_params, text)
         return _resolved()
     finally:
         gin.clear_config()
@@ -197,12 +187,13 @@ def _set_up() -> None:
     gin.add_config_file_search_path(str(CONFIG_DIR))  # for include
 
 
-def _parse(paths: Sequence[str], gin_params: Sequence[str]) -> None:
-    """Reads a config into gin's state."""
+def _parse(paths: Sequence[str], gin_params: Sequence[str], text: str = "") -> None:
+    """Reads a config, and the text of one, into gin's state."""
     _set_up()
     gin.clear_config()
     logging.disable(logging.CRITICAL)  # gin logs an error for each place where a file is not
     try:
+        gin.parse_config(text)
         gin.parse_config_files_and_bindings(paths, gin_params, print_includes_and_imports=False)
     except _READING_ERRORS as error:
         raise TrainerError(_explain(error)) from error
@@ -239,17 +230,16 @@ def _resolve(value: Any, scopes: str) -> Any:
         function = value.configurable.wrapped
         arguments = dict(_bindings(key))
         if value.evaluate:
-            return function(**arguments)
+            try:
+                return function(**arguments)
+            except (TypeError, ValueError) as error:
+                raise TrainerError(f"@{key}() fails: {first_line(error)}") from error
         return functools.partial(function, **arguments) if arguments else function
     if isinstance(value, list | tuple):
         return type(value)(_resolve(element, scopes) for element in value)
     if isinstance(value, dict):
         return {key: _resolve(element, scopes) for key, element in value.items()}
     return value
-
-
-def _is_ours(selector: str) -> bool:
-    return _function(selector.rsplit("/", 1)[-1]).__module__.split(".")[0] == "trainer"
 
 
 def _explain(error: Exception) -> str:

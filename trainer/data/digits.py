@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from trainer.config.registry import configurable
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 
 _SIZE = 28
 _NUM_TEST = 297
 
 
+@configurable
 def digits(*, data_dir: str | None = None) -> Dataset:
     """Scanned digits, 8x8 pixels of 17 grey levels, enlarged to MNIST's 28x28.
 

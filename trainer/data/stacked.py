@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.config.registry import configurable
 from trainer.data import tfds_source
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError
@@ -17,6 +18,7 @@ CHANNELS = 3
 _FIRST_KEY = 1 << 32  # above any epoch of batches.BatchSampler, whose keys are (seed, epoch)
 
 
+@configurable
 def stacked_mnist(
     *,
     data_dir: str | None = None,

@@ -12,11 +12,13 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 
 from trainer import files
+from trainer.config.registry import configurable
 from trainer.data import archives
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.errors import TrainerError, first_line
 
 
+@configurable
 def mnist(*, data_dir: str | None = None) -> Dataset:
     """MNIST (LeCun et al., 1998): 60,000 + 10,000 digits, 28x28, grey.
 
@@ -26,6 +28,7 @@ def mnist(*, data_dir: str | None = None) -> Dataset:
     return from_builder(name="mnist", data_dir=data_dir, num_train=60_000)
 
 
+@configurable
 def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
     """Fashion-MNIST (Xiao et al., 2017): 60,000 + 10,000 pieces of clothing, 28x28, grey.
 
@@ -35,6 +38,7 @@ def fashion_mnist(*, data_dir: str | None = None) -> Dataset:
     return from_builder(name="fashion_mnist", data_dir=data_dir, num_train=60_000)
 
 
+@configurable
 def cifar10(*, data_dir: str | None = None) -> Dataset:
     """CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 photographs in ten classes, 32x32, RGB.
 
@@ -44,6 +48,7 @@ def cifar10(*, data_dir: str | None = None) -> Dataset:
     return from_builder(name="cifar10", data_dir=data_dir, num_train=50_000)
 
 
+@configurable
 def from_builder(
     *, name: str, data_dir: str | None = None, num_train: int | None = None
 ) -> Dataset:
@@ -57,6 +62,11 @@ def from_builder(
     Raises:
       TrainerError: if the prepared dataset is damaged.
     """
+    if ":" in name:  # which TFDS would download, and run
+        raise TrainerError(
+            f"from_builder.name='{name}' is a community's dataset, which comes with code of its "
+            "own; write a function that loads it, as docs/extending.md does"
+        )
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except json_format.ParseError as error:

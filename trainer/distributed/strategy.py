@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from absl import logging
 
+from trainer.config.registry import configurable
 from trainer.errors import NO_PEER, LostPeerError, TrainerError, first_line
 
 
+@configurable
 def auto() -> tf.distribute.Strategy:
     """The default: the TPU if this machine has one, else all its GPUs, else the CPU."""
     if _tpu_expected():
@@ -35,6 +37,7 @@ def auto() -> tf.distribute.Strategy:
     return one_device()
 
 
+@configurable
 def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
     """One device.
 
@@ -54,6 +57,7 @@ def one_device(*, device: str | None = None) -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(device)
 
 
+@configurable
 def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
     """All GPUs of this machine or, for development, several virtual devices on its CPU.
 
@@ -79,6 +83,7 @@ def mirrored(*, virtual_cpus: int | None = None) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(virtual_cpus)])
 
 
+@configurable
 def multi_worker(
     *,
     cluster_resolver: Callable[[], tf.distribute.cluster_resolver.ClusterResolver] | None = None,
@@ -132,6 +137,7 @@ def _tf_config() -> tf.distribute.cluster_resolver.ClusterResolver:
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
+@configurable
 def slurm(*, port_base: int = 8888) -> tf.distribute.cluster_resolver.ClusterResolver:
     """The cluster of this process's Slurm job step, in which each task is a worker.
 
@@ -184,6 +190,7 @@ _NO_TPU = {
 """What to do if no TPU answers; the key says whether tpu.name is "local"."""
 
 
+@configurable
 def tpu(*, name: str = "local", timeout: float = 300.0) -> tf.distribute.Strategy:
     """All cores of a TPU.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from trainer.config.registry import configurable
 from trainer.data.batches import normalise
 from trainer.data.dataset import Dataset
 from trainer.distributed import multihost
@@ -54,6 +55,7 @@ class HealthReport:
     """Whether no rule was violated."""
 
 
+@configurable
 class Doctor:
     """Checks a run's health at each multiple of `every` steps, and raises the alerts of its rules.
 

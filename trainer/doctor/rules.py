@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from trainer.config.registry import configurable
 from trainer.doctor.signals import Signals
 
 Memory = dict[str, float]
@@ -38,6 +39,7 @@ class Rule:
     """Overlays in configs/ to try, the most likely to help first."""
 
 
+@configurable
 def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
     """The discriminator is always right, which leaves the generator no gradient to learn from.
 
@@ -60,6 +62,7 @@ def discriminator_wins(*, loss: float = 0.02, accuracy: float = 0.99) -> Rule:
     return Rule("discriminator_wins", check, remedies)
 
 
+@configurable
 def gradient_explodes(*, limit: float = 1000.0) -> Rule:
     """The gradient of the generator or the discriminator is too large.
 
@@ -77,6 +80,7 @@ def gradient_explodes(*, limit: float = 1000.0) -> Rule:
     return Rule("gradient_explodes", check, ("hacks/spectral_norm.gin", "hacks/r1.gin"))
 
 
+@configurable
 def collapse(*, share: float = 0.3, least: float = 0.1) -> Rule:
     """Mode collapse: the samples become alike, while the generator's loss falls.
 
@@ -106,6 +110,7 @@ def collapse(*, share: float = 0.3, least: float = 0.1) -> Rule:
     return Rule("collapse", check, remedies)
 
 
+@configurable
 def class_entropy(*, share: float = 0.7) -> Rule:
     """Some classes are hardly generated, as measured in the run's scheduled evaluations.
 
@@ -127,6 +132,7 @@ def class_entropy(*, share: float = 0.7) -> Rule:
     return Rule("class_entropy", check, remedies)
 
 
+@configurable
 def dead_output(*, share: float = 0.5) -> Rule:
     """Many samples are uniform: all of their pixels look the same.
 
@@ -144,6 +150,7 @@ def dead_output(*, share: float = 0.5) -> Rule:
     return Rule("dead_output", check, ("losses/relativistic.gin", "hacks/r1.gin"))
 
 
+@configurable
 def saturated(*, share: float = 0.1) -> Rule:
     """Samples are almost only black and white, where the gradient of tanh vanishes.
 
@@ -163,6 +170,7 @@ def saturated(*, share: float = 0.1) -> Rule:
     return Rule("saturated", check, remedies)
 
 
+@configurable
 def memorising(*, limit: float = 0.6, errors: float = 3.0) -> Rule:
     """The discriminator memorises the training images, as r_v of Karras et al. (2020) shows.
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 from trainer import rng
+from trainer.config.registry import configurable
 from trainer.data.batches import BatchSampler, gather_batch, normalise, replicate
 from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError
@@ -54,6 +55,7 @@ class _Reference(NamedTuple):
     """Samples to draw."""
 
 
+@configurable
 class Evaluator:
     """Evaluates generators of one dataset; reads the real images on first use, and only then.
 

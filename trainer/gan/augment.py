@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.registry import configurable
 from trainer.errors import TrainerError
 from trainer.gan import schedules
 from trainer.gan.schedules import Value
@@ -48,6 +49,7 @@ class Augmentation:
         """
 
 
+@configurable
 class InstanceNoise(Augmentation):
     """Adds Gaussian noise (Sønderby et al., 2017; Arjovsky and Bottou, 2017; ganhacks, hack 13).
 
@@ -64,6 +66,7 @@ class InstanceNoise(Augmentation):
         return images + schedules.at(self._deviation, step, images.dtype) * noise
 
 
+@configurable
 class DiffAugment(Augmentation):
     """Applies DiffAugment's transformations to every image (Zhao et al., 2020, section 3.2).
 
@@ -85,6 +88,7 @@ class DiffAugment(Augmentation):
         return images
 
 
+@configurable
 class AdaptiveAugment(Augmentation):
     """Adaptive discriminator augmentation, ADA (Karras et al., 2020, section 3.1).
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.registry import configurable
 
 
 class GanLoss(NamedTuple):
@@ -30,6 +31,7 @@ def _cross_entropy(logits: tf.Tensor, labels: float | tf.Tensor) -> tf.Tensor:
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)[:, 0]
 
 
+@configurable
 def binary_cross_entropy(
     *, real_label: float = 1.0, fake_label: float = 0.0, flip_probability: float = 0.0
 ) -> GanLoss:
@@ -65,6 +67,7 @@ def binary_cross_entropy(
     return GanLoss(discriminator, generator)
 
 
+@configurable
 def minimax() -> GanLoss:
     """The saturating loss (Goodfellow et al., 2014, equation 1): G minimises log(1 - D(G(z)))."""
 
@@ -74,6 +77,7 @@ def minimax() -> GanLoss:
     return GanLoss(binary_cross_entropy().discriminator, generator)
 
 
+@configurable
 def least_squares() -> GanLoss:
     """The LSGAN loss with targets 0 and 1 (Mao et al., 2017, equation 9)."""
 
@@ -86,6 +90,7 @@ def least_squares() -> GanLoss:
     return GanLoss(discriminator, generator)
 
 
+@configurable
 def wasserstein() -> GanLoss:
     """The Wasserstein loss (Arjovsky et al., 2017, algorithm 1); combine it with a penalty.
 
@@ -101,6 +106,7 @@ def wasserstein() -> GanLoss:
     return GanLoss(discriminator, generator)
 
 
+@configurable
 def hinge() -> GanLoss:
     """The hinge loss (Lim and Ye, "Geometric GAN", 2017; Miyato et al., 2018, equations 16, 17)."""
 
@@ -110,6 +116,7 @@ def hinge() -> GanLoss:
     return GanLoss(discriminator, wasserstein().generator)
 
 
+@configurable
 def relativistic_paired() -> GanLoss:
     """The RpGAN loss (Jolicoeur-Martineau, 2018; Huang et al., "R3GAN", 2024).
 

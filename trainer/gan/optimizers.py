@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from trainer.config.registry import configurable
 from trainer.gan import schedules
 from trainer.gan.schedules import Value
 
 
+@configurable
 def adam(
     *,
     learning_rate: Value = 2e-4,
@@ -38,6 +40,7 @@ def adam(
     )
 
 
+@configurable
 def sgd(
     *, learning_rate: Value = 0.01, momentum: float = 0.0, weight_decay: float | None = None
 ) -> keras.optimizers.Optimizer:

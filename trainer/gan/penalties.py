@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.registry import configurable
 from trainer.gan import schedules
 from trainer.gan.schedules import Value
 
@@ -38,6 +39,7 @@ class PenaltyInputs:
 Penalty = Callable[[PenaltyInputs], tf.Tensor]
 
 
+@configurable
 def r1(*, gamma: Value = 1.0) -> Penalty:
     """The R1 penalty, gamma/2 |grad D|^2 at real images (Mescheder et al., 2018, equation 9).
 
@@ -47,6 +49,7 @@ def r1(*, gamma: Value = 1.0) -> Penalty:
     return lambda inputs: _zero_centred(inputs.gradients()[0], gamma, inputs.step)
 
 
+@configurable
 def r2(*, gamma: Value = 1.0) -> Penalty:
     """The R2 penalty, gamma/2 |grad D|^2 at generated images (Mescheder et al., 2018, equation 10).
 
@@ -56,6 +59,7 @@ def r2(*, gamma: Value = 1.0) -> Penalty:
     return lambda inputs: _zero_centred(inputs.gradients()[1], gamma, inputs.step)
 
 
+@configurable
 def gradient_penalty(*, weight: Value = 10.0) -> Penalty:
     """weight (|grad D| - 1)^2 at a point between a real and a generated image (WGAN-GP).
 

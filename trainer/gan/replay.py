@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from trainer import rng
+from trainer.config.registry import configurable
 from trainer.errors import TrainerError
 from trainer.gan.networks import Networks
 
@@ -51,6 +52,7 @@ class Replay:
         """
 
 
+@configurable
 class ImagePool(Replay):
     """A buffer of earlier fakes, which are replayed at random (Shrivastava et al., 2017, 2.3).
 
@@ -113,6 +115,7 @@ class ImagePool(Replay):
         self._count.assign(tf.minimum((step + 1) * self._each_step, self._size))
 
 
+@configurable
 class PastGenerator(Replay):
     """A copy of an earlier generator makes some of the fakes (ganhacks, hack 8).
 

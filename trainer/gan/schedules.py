@@ -14,6 +14,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from trainer.config.registry import configurable
 from trainer.errors import TrainerError
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -26,6 +27,7 @@ def at(value: Value, step: tf.Tensor, dtype: str) -> tf.Tensor:
     return tf.cast(value(step) if callable(value) else value, dtype)
 
 
+@configurable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant:
     """The same value at every step, to compare another schedule with.
@@ -41,6 +43,7 @@ class Constant:
         return tf.constant(self.value, keras.config.floatx())
 
 
+@configurable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine:
     """Half a cosine from `first` to `last` (Loshchilov and Hutter, 2017, equation 5), then `last`.
@@ -79,6 +82,7 @@ class Cosine:
         return tf.cast(value, keras.config.floatx())
 
 
+@configurable
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WarmUp:
     """Rises linearly from 0 to `value` over `steps` steps, and stays there.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import keras
 
+from trainer.config.registry import configurable
 from trainer.models import layers
 
 
+@configurable
 def generator(*, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Model:
     """Latents [B, Z] -> images [B, H, W, C] in [-1, 1].
 
@@ -31,6 +33,7 @@ def generator(*, latent_dim: int, image_shape: tuple[int, int, int]) -> keras.Mo
     )
 
 
+@configurable
 def discriminator(*, image_shape: tuple[int, int, int]) -> keras.Model:
     """Images [B, H, W, C] in [-1, 1] -> logits [B, 1]."""
     return keras.Sequential(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from trainer.config.registry import configurable
 from trainer.models import dcgan, layers
 from trainer.models.dcgan import Shape
 
@@ -21,6 +22,7 @@ def _labels() -> keras.KerasTensor:
     return keras.Input([], dtype="int32", name="labels")
 
 
+@configurable
 def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
     """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
 
@@ -46,6 +48,7 @@ def generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras
     return keras.Model([latents, labels], x, name="generator")
 
 
+@configurable
 def embedding_generator(*, latent_dim: int, image_shape: Shape, num_classes: int) -> keras.Model:
     """Latents [B, Z] and labels int32 [B] -> images [B, H, W, C] in [-1, 1].
 
@@ -66,6 +69,7 @@ def embedding_generator(*, latent_dim: int, image_shape: Shape, num_classes: int
     return keras.Model([latents, labels], x, name="generator")
 
 
+@configurable
 def embedding_discriminator(
     *, image_shape: Shape, num_classes: int, dropout: float = 0.4
 ) -> keras.Model:
@@ -88,6 +92,7 @@ def embedding_discriminator(
     return keras.Model([images, labels], x, name="discriminator")
 
 
+@configurable
 def projection_discriminator(
     *, image_shape: Shape, num_classes: int, dropout: float = 0.4
 ) -> keras.Model:
@@ -107,6 +112,7 @@ def projection_discriminator(
     return keras.Model([images, labels], logits, name="discriminator")
 
 
+@configurable
 def auxiliary_discriminator(
     *, image_shape: Shape, num_classes: int, dropout: float = 0.4
 ) -> keras.Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from trainer.config.registry import configurable
 from trainer.models import layers
 
 Shape = tuple[int, int, int]
@@ -43,6 +44,7 @@ def generator_layers(
     ]
 
 
+@configurable
 def generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True, dropout: float = 0.0
 ) -> keras.Model:
@@ -63,6 +65,7 @@ def generator(
     return keras.Sequential([keras.Input([latent_dim]), *body], name="generator")
 
 
+@configurable
 def norm_first_generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
@@ -89,6 +92,7 @@ def norm_first_generator(
     )
 
 
+@configurable
 def upsampling_generator(
     *, latent_dim: int, image_shape: Shape, synchronized: bool = True
 ) -> keras.Model:
@@ -132,6 +136,7 @@ def feature_layers(
     ]
 
 
+@configurable
 def discriminator(
     *, image_shape: Shape, dropout: float = 0.4, spectral: bool = False, group_size: int = 0
 ) -> keras.Model:

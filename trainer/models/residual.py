@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import keras
 
+from trainer.config.registry import configurable
 from trainer.models import layers
 from trainer.models.dcgan import Shape
 
 
+@configurable
 def generator(
     *,
     latent_dim: int,
@@ -63,6 +65,7 @@ def generator(
     return keras.Model([latents, labels] if num_classes else latents, x, name="generator")
 
 
+@configurable
 def discriminator(
     *,
     image_shape: Shape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from trainer.config.registry import configurable
 from trainer.data import tfds_source
 from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError
@@ -14,6 +15,7 @@ from trainer.evaluation.features.extractor import Extractor
 _SHAPE, _NUM_CLASSES = (28, 28, 3), 1000
 
 
+@configurable
 def per_channel(
     *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
 ) -> Extractor:

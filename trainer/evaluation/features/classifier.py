@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from trainer import files
+from trainer.config.registry import configurable
 from trainer.data.batches import normalise
 from trainer.data.dataset import Dataset, DatasetSpec, Examples
 from trainer.distributed import multihost
@@ -41,6 +42,7 @@ _SHIFT = 2  # pixels; the largest shift of the augmentation
 Weights = dict[str, np.ndarray]
 
 
+@configurable
 def classifier(
     *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
 ) -> Extractor:

@@ -10,6 +10,7 @@ import hashlib
 import keras
 import tensorflow as tf
 
+from trainer.config.registry import configurable
 from trainer.data.dataset import Dataset
 from trainer.errors import TrainerError, first_line
 from trainer.evaluation.features.extractor import Extractor
@@ -17,6 +18,7 @@ from trainer.evaluation.features.extractor import Extractor
 _SIZE = 299
 
 
+@configurable
 def inception(
     *, dataset: Dataset, data_dir: str | None, strategy: tf.distribute.Strategy
 ) -> Extractor:
