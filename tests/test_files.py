@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import socket
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import requests
-import tensorflow as tf
 from support import gcs
 from support.disk import full_after
 from support.process import DIGITS, command, environment, error_line, run
@@ -45,24 +43,39 @@ def test_a_file_is_replaced(tmp_path):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("first")
-    with full_after(2**16), pytest.raises(tf.errors.OpError):
+    with full_after(2**16), pytest.raises(OSError):
         files.write_file(str(path), "second" * 2**16)
     assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_kept(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "precious")
+    files.write_file(str(tmp_path / "a.txt"), "ours")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "a.txt").read_text() == "ours" and not (tmp_path / "a.txt").is_symlink()
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / ("n" * 255)
+    files.write_file(str(path), "x")
+    assert path.read_text() == "x"
 
 
 def test_a_reader_sees_a_whole_file_at_any_time(tmp_path):
+    """Of three writers at once, each of which writes another digit."""
     path = tmp_path / "a.txt"
     path.write_text("0" * 2**20)
     stop = threading.Event()
 
-    def write():
-        for digit in itertools.cycle("123"):
+    def write(digit):
+        while not stop.is_set():
             files.write_file(str(path), digit * 2**20)
-            if stop.is_set():
-                return
 
-    writer = threading.Thread(target=write)
-    writer.start()
+    writers = [threading.Thread(target=write, args=[digit]) for digit in "123"]
+    for writer in writers:
+        writer.start()
     try:
         seen = set()
         until = time.monotonic() + 60
@@ -71,9 +84,11 @@ def test_a_reader_sees_a_whole_file_at_any_time(tmp_path):
             seen.add((text[:1], len(text), len(set(text))))
     finally:
         stop.set()
-        writer.join()
+        for writer in writers:
+            writer.join()
     assert {("1", 2**20, 1), ("2", 2**20, 1), ("3", 2**20, 1)} <= seen
     assert seen <= {(digit, 2**20, 1) for digit in "0123"}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from typing import IO
 
 import requests
@@ -61,14 +62,76 @@ def read_text(path: str, *, at_most: int = -1) -> str:
 def write_file(path: str, content: str | bytes) -> None:
     """Writes a local or gs:// file atomically: readers see the old file or the whole new one.
 
-    A process that is stopped meanwhile may leave `path` with the suffix ".partial".
+    When it returns, a local file outlives a loss of power. A link at `path` is replaced rather than
+    followed. A process that is killed meanwhile may leave a file that ends in ".partial".
+
+    Raises:
+      OSError: if a local file cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    directory = path.rpartition("/")[0]
+    partial = f"{directory or '.'}/.{secrets.token_hex(8)}.partial"
+    if is_remote(path):
+        import tensorflow as tf
+
+        with tf.io.gfile.GFile(partial, "wb") as remote:
+            remote.write(data)
+        tf.io.gfile.rename(partial, path, overwrite=True)
+        return
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        if isinstance(error, OSError):
+            error.filename = path  # which the caller knows, unlike `partial`
+        raise
+    flush_to_disk(directory or ".")
+
+
+def flush_to_disk(path: str) -> None:
+    """Waits until a local file's content, or a directory's list of files, outlives a loss of power.
+
+    A file system that cannot do so is not asked again.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def names(directory: str) -> list[str]:
+    """The names in a local or gs:// directory; none if it does not exist.
+
+    Unlike a glob, it takes every character of the path for itself.
     """
     import tensorflow as tf
 
-    partial = f"{path}.partial"
-    with tf.io.gfile.GFile(partial, "w" if isinstance(content, str) else "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    try:
+        return [name.rstrip("/") for name in tf.io.gfile.listdir(directory)]
+    except tf.errors.NotFoundError:
+        return []
+
+
+def check_no_link(directory: str) -> None:
+    """Refuses a symbolic link where a run has a directory of its own.
+
+    A run may come from anyone, and what is written and removed below the link may be anywhere.
+
+    Raises:
+      TrainerError: if it is a link.
+    """
+    if not is_remote(directory) and os.path.islink(directory):
+        raise TrainerError(
+            f"{directory} is a symbolic link, and the trainer writes to no directory behind one; "
+            "put the directory itself there"
+        )
 
 
 def probe(url: str) -> None:

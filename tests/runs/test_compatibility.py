@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import tensorflow as tf
 from support.disk import full_after
 
 from trainer.data.dataset import DatasetSpec
@@ -53,8 +52,19 @@ def test_facts_that_only_one_side_has_are_not_compared(tmp_path):
 
 def test_a_full_disk_leaves_no_facts_behind(tmp_path):
     """A run could not be resumed beside half of a file."""
-    with full_after(100), pytest.raises(tf.errors.OpError):
+    with full_after(100), pytest.raises(OSError):
         compatibility.check(str(tmp_path), describe())
     assert not (tmp_path / compatibility.FILE_NAME).exists()
     compatibility.check(str(tmp_path), describe())
     compatibility.check(str(tmp_path), describe())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000],
+    ids=lambda content: repr(content[:6]),
+)
+def test_a_damaged_file_is_one_line(tmp_path, content):
+    (tmp_path / compatibility.FILE_NAME).write_bytes(content)
+    with pytest.raises(TrainerError, match=r"compatibility\.json is damaged \(.+\); remove it to"):
+        compatibility.check(str(tmp_path), describe())

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -31,3 +34,38 @@ def test_a_killed_trainer_holds_nothing(tmp_path):
 def test_object_stores_are_not_locked():
     with lock.held("gs://bucket/run"), lock.held("gs://bucket/run"):
         pass
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_is_kept(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+    with lock.held(str(tmp_path)):
+        assert (tmp_path / "lock").read_text().startswith("process ")
+    assert (tmp_path / "precious").read_text() == "mine" and not (tmp_path / "lock").is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_without_locks_a_warning_is_logged(tmp_path, monkeypatch, caplog, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with caplog.at_level("WARNING", logger="absl"), lock.held(str(tmp_path)):
+        pass
+    assert f"{tmp_path} is on a file system without locks ({os.strerror(number)})" in caplog.text
+
+
+def test_one_waits_for_the_other(tmp_path):
+    order = []
+
+    def second():
+        with lock.held(str(tmp_path), wait=True):
+            order.append("second")
+
+    with lock.held(str(tmp_path), wait=True):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

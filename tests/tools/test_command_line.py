@@ -12,6 +12,7 @@ import pytest
 from support.process import environment
 
 import trainer
+from trainer import files
 from trainer.errors import TrainerError
 from trainer.tools import command_line
 
@@ -137,6 +138,17 @@ def test_exit_codes(work, code, log, capsys):
 
 def raise_(error):
     raise error
+
+
+@pytest.mark.parametrize("path", ["no/such/folder/a.txt", "a-file/a.txt", "a-folder", "n" * 300])
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    (tmp_path / "a-folder").mkdir()
+    assert command_line.exit_code(lambda: files.write_file(path, "x"), "Stopped.") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path} cannot be written or read (")
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".partial")]
 
 
 def test_another_error_is_no_users_mistake():

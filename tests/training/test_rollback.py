@@ -146,7 +146,7 @@ def kill(monkeypatch, moment, rollback):
     def killing_remove(checkpoints, step):
         rollbacks.append(step)
         if reached("removing", len(rollbacks)):
-            tf.io.gfile.remove(f"{checkpoints._paths()[0]}.index")
+            tf.io.gfile.remove(f"{checkpoints._path(checkpoints._steps()[0])}.index")
             raise Killed
         remove(checkpoints, step)
 

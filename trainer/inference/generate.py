@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -139,7 +140,9 @@ def _write_stills(run: Run, output: str, images: np.ndarray) -> None:
 
 def sample_grids(run: Run) -> list[str]:
     """The paths of the sample grids that training wrote, by step."""
-    return sorted(tf.io.gfile.glob(f"{run.model_dir}/samples/step_*.png"))
+    directory = f"{run.model_dir}/samples"
+    grids = filter(re.compile(r"step_\d+\.png").fullmatch, files.names(directory))
+    return [f"{directory}/{name}" for name in sorted(grids)]
 
 
 def training_animation(grids: Sequence[str], suffix: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,6 +11,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.plugins.hparams import api as hp
 from tensorboard.plugins.hparams import metadata
+
+from trainer import files
 
 Setting = bool | int | float | str
 
@@ -50,15 +53,21 @@ def write_columns(output: str, model_dirs: Sequence[str], metrics: Mapping[str, 
 
 
 def _alone_in(directory: str) -> AbstractContextManager[tf.summary.SummaryWriter]:
-    for path in tf.io.gfile.glob(f"{directory}/*{_SUFFIX}"):
+    for path in _own_files(directory):
         tf.io.gfile.remove(path)
     return tf.summary.create_file_writer(directory, filename_suffix=_SUFFIX).as_default()
+
+
+def _own_files(directory: str) -> list[str]:
+    """The event files that this module has written there."""
+    own = re.compile(rf"events\.out\.tfevents\..*{re.escape(_SUFFIX)}")
+    return [f"{directory}/{name}" for name in files.names(directory) if own.fullmatch(name)]
 
 
 def _read(model_dir: str) -> dict[str, Setting]:
     """The settings that `write` wrote."""
     found: dict[str, Setting] = {}
-    for path in tf.io.gfile.glob(f"{model_dir}/*{_SUFFIX}"):
+    for path in _own_files(model_dir):
         events = event_accumulator.EventAccumulator(path).Reload()
         content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
         settings = metadata.parse_session_start_info_plugin_data(content).hparams

@@ -39,9 +39,10 @@ class EventWriter:
         self._next_flush = clock()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._writer.set_as_default(step)  # as_default would flush each time
+        self._writer.set_as_default(np.asarray(step))  # as_default would flush each time
         for name, value in values.items():
-            tf.summary.scalar(name, value)
+            # An array, since TensorFlow keeps a tensor of every Python number for ever.
+            tf.summary.scalar(name, np.asarray(value, np.float32))
         self._flush_if_due()
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
+from trainer import files
 from trainer.errors import TrainerError, first_line
 
 _NAME = "step"
+_INDEX = re.compile(rf"{_NAME}-(\d{{1,18}})\.index", re.ASCII)
 
 
 class Checkpoints:
@@ -42,31 +47,52 @@ class Checkpoints:
         self._step = items["step"]
         self._checkpoint = tf.train.Checkpoint(**items)
         self._saved_step: int | None = None
+        self._keep = keep
         self._scratch = None if chief else tempfile.TemporaryDirectory()
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint,
-            self._scratch.name if self._scratch else self.directory,
-            max_to_keep=keep,
-            checkpoint_name=_NAME,
-        )
 
     def save(self, *, again: bool = False) -> None:
         """Saves the current step, unless this process has saved or restored it.
+
+        The checkpoint is on the disk before older ones are removed.
 
         Args:
           again: Save it in any case.
         """
         step = int(self._step.numpy())
-        if again or step != self._saved_step:
-            self._manager.save(checkpoint_number=step)
-            self._saved_step = step
+        if not again and step == self._saved_step:
+            return
+        if self._scratch:
+            self._checkpoint.write(f"{self._scratch.name}/{_NAME}")
+        else:
+            files.check_no_link(self.directory)
+            files.check_no_link(f"{self._path(step)}_temp")  # where TensorFlow writes at first
+            tf.io.gfile.makedirs(self.directory)
+            self._checkpoint.write(self._path(step))
+            self._flush(step)
+            self._remove(self._steps()[self._keep :])
+        self._saved_step = step
 
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, newest first; only the chief may call it."""
-        for path in self._paths():
-            if _step_of(path) > step:
-                for file in (f"{path}.index", *tf.io.gfile.glob(f"{path}.data-*")):
-                    tf.io.gfile.remove(file)
+        files.check_no_link(self.directory)
+        self._remove([saved for saved in self._steps() if saved > step])
+
+    def _flush(self, step: int) -> None:
+        if files.is_remote(self.directory):
+            return
+        for name in self._files(step):
+            files.flush_to_disk(f"{self.directory}/{name}")
+        files.flush_to_disk(self.directory)
+
+    def _remove(self, steps: Sequence[int]) -> None:
+        for step in steps:
+            for name in self._files(step):
+                tf.io.gfile.remove(f"{self.directory}/{name}")
+
+    def _files(self, step: int) -> list[str]:
+        """The names of a checkpoint's files, the index first: without it there is no checkpoint."""
+        own = re.compile(rf"{_NAME}-{step}\.(index|data-\d+-of-\d+)")
+        return sorted(filter(own.fullmatch, files.names(self.directory)), reverse=True)
 
     def restore(self, *, at_most: int | None = None) -> bool:
         """Restores the newest checkpoint that can be read.
@@ -80,11 +106,14 @@ class Checkpoints:
         Raises:
           TrainerError: if there are checkpoints, but none can be read.
         """
-        paths = [p for p in self._paths() if at_most is None or _step_of(p) <= at_most]
-        for path in paths:
+        steps = [step for step in self._steps() if at_most is None or step <= at_most]
+        for step in steps:
+            path = self._path(step)
             try:
-                status = self._checkpoint.restore(path).assert_existing_objects_matched()
-                status.expect_partial()  # an evaluation needs less than training saved
+                with _without_patterns(self.directory) as directory:
+                    status = self._checkpoint.read(f"{directory}/{_NAME}-{step}")
+                    # An evaluation needs less than training saved.
+                    status.assert_existing_objects_matched().expect_partial()
             except Exception as error:  # TensorFlow's reader raises IndexError too, and others
                 logging.warning(
                     "checkpoint %s cannot be read (%s); trying the one before",
@@ -94,9 +123,9 @@ class Checkpoints:
                 continue
             self._saved_step = int(self._step.numpy())
             return True
-        if paths:
+        if steps:
             raise TrainerError(
-                f"none of the {len(paths)} checkpoints in {self.directory} can be read; remove "
+                f"none of the {len(steps)} checkpoints in {self.directory} can be read; remove "
                 "that directory to start the run again, or choose another --model_dir"
             )
         return False
@@ -108,16 +137,24 @@ class Checkpoints:
         If this process saved or restored one, the directory is not read: it may have become
         unreachable.
         """
-        if self._saved_step is not None:
-            return f"{self.directory}/{_NAME}-{self._saved_step}"
-        return next(iter(self._paths()), None)
+        steps = self._steps() if self._saved_step is None else [self._saved_step]
+        return self._path(steps[0]) if steps else None
 
-    def _paths(self) -> list[str]:
-        """Paths of the complete checkpoints, newest first; TensorFlow writes the index last."""
-        found = tf.io.gfile.glob(f"{self.directory}/{_NAME}-*.index")
-        paths = [path.removesuffix(".index") for path in found]
-        return sorted(paths, key=_step_of, reverse=True)
+    def _path(self, step: int) -> str:
+        return f"{self.directory}/{_NAME}-{step}"
+
+    def _steps(self) -> list[int]:
+        """Steps of the complete checkpoints, newest first; TensorFlow writes the index last."""
+        found = map(_INDEX.fullmatch, files.names(self.directory))
+        return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
-def _step_of(path: str) -> int:
-    return int(path.rsplit("-", 1)[1])
+@contextlib.contextmanager
+def _without_patterns(directory: str) -> Iterator[str]:
+    """Another path of a directory whose own TensorFlow's reader would take for a pattern."""
+    if files.is_remote(directory) or not re.search(r"[][*?\\]", directory):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        os.symlink(os.path.abspath(directory), f"{scratch}/checkpoints")
+        yield f"{scratch}/checkpoints"

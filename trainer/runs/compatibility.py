@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from trainer import files
 from trainer.data.dataset import DatasetSpec
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 
 FILE_NAME = "compatibility.json"
 
 Facts = dict[str, str | int | float | bool | None]
 
+_MAX_CHARACTERS = 10_000_000  # a hundred times those of the largest model that ships
 # Names that Keras numbers by order of creation, and details that change between its releases.
 _NOT_COMPARED = {"name", "module", "registered_name", "build_config", "dtype", "trainable"}
 
@@ -63,15 +64,27 @@ def check(model_dir: str, facts: Facts) -> None:
     if not tf.io.gfile.exists(path):
         files.write_file(path, json.dumps(facts, indent=1))
         return
-    with tf.io.gfile.GFile(path) as file:
-        saved = json.load(file)
-    for fact, value in saved.items():
+    for fact, value in _read(path).items():
         if fact in facts and facts[fact] != value:
             raise TrainerError(
                 f"{model_dir} holds a run with another {fact}: {value} there, {facts[fact]} "
                 "now; choose another --model_dir, or resume without --gin_file to use the config "
                 "saved there"
             )
+
+
+def _read(path: str) -> Facts:
+    try:
+        saved = json.loads(files.read_text(path, at_most=_MAX_CHARACTERS))
+        if isinstance(saved, dict):
+            return saved
+        reason = f"it holds a {type(saved).__name__}"
+    except (ValueError, RecursionError) as error:
+        reason = first_line(error)
+    raise TrainerError(
+        f"{path} is damaged ({reason}); remove it to resume without comparing the dataset and the "
+        "models with those that the run began with"
+    )
 
 
 def _leaves(config: Any, path: str = "") -> Iterator[tuple[str, str | int | float | bool]]:

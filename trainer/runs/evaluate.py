@@ -12,9 +12,11 @@ from trainer.evaluation import card
 from trainer.evaluation.card import Card
 from trainer.evaluation.evaluator import Evaluation
 from trainer.reporting import card_page, tensorboard
+from trainer.runs import lock
 from trainer.runs.run import Run
 
 PAGE_NAME = "evaluation.html"
+_LOCK = "evaluation.lock"
 
 
 def evaluate(run: Run) -> Card:
@@ -51,8 +53,15 @@ def write_evaluation(
 ) -> None:
     """Writes an evaluation to model_dir: scalars and text, the card and its page.
 
-    Only the chief may call it.
+    Only the chief may call it. Of two processes, each writes its card with its page.
     """
+    with lock.held(run.model_dir, name=_LOCK, wait=True):
+        _write(run, writer, evaluation, samples)
+
+
+def _write(
+    run: Run, writer: tensorboard.EventWriter, evaluation: Evaluation, samples: np.ndarray
+) -> None:
     result = evaluation.card
     scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
     writer.scalars(result.step, scalars)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import faulthandler
 import gc
 import os
@@ -25,6 +26,11 @@ Groups = Mapping[str, Sequence[str]]
 
 _COLUMNS = 80
 _HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull"}
+_OF_THE_DISK = (
+    *(errno.EACCES, errno.EDQUOT, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC),
+    *(errno.ENOTDIR, errno.EPERM, errno.EROFS),
+)
+"""Errors of the operating system that the user's disk or path is the reason of."""
 _WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
 # TensorFlow and Keras import these where they are installed, for parts that no command uses. That
 # would take a third of the start.
@@ -72,6 +78,15 @@ def exit_code(work: Callable[[], int | None], interrupted: str) -> int:
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None or error.errno not in _OF_THE_DISK:
+            raise
+        print(
+            f"error: {error.filename} cannot be written or read ({error.strerror}); free space, "
+            "permit it, or name another path",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
