@@ -119,6 +119,24 @@ def test_evaluations_while_training(tmp_path):
     assert card == Card.load(str(tmp_path)), out
 
 
+@pytest.mark.slow
+def test_what_was_due_when_it_was_killed_is_made_again(tmp_path):
+    """As if it was killed right behind its last checkpoint."""
+    command = [*DIGITS, f"--model_dir={tmp_path}", "--gin_param=train.evaluate_every=4"]
+    command += ["--gin_param=Evaluator.num_samples=100"]
+    inprocess.run(*command)
+    grid, card = tmp_path / "samples" / "step_0000006.png", tmp_path / "evaluation.json"
+    expected = grid.read_bytes(), card.read_bytes()
+    for missing in ([grid], [card], [grid, card]):
+        for path in missing:
+            path.unlink()
+        out, _ = inprocess.run(*command)
+        assert out.splitlines()[-1].startswith("Doctor: ") and "Trained to step 6" in out
+        assert (grid.read_bytes(), card.read_bytes()) == expected
+    out, _ = inprocess.run(*command)
+    assert "is trained to step 6 already" in out
+
+
 def test_the_doctor_reports_in_log_tensorboard_event_log_and_summary(tmp_path):
     """A generator that learns nothing, whose grey images are all of one class."""
     out, log = inprocess.run(

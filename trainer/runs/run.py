@@ -95,12 +95,29 @@ class Run:
         """Restores the newest checkpoint, for inference.
 
         Raises:
-          TrainerError: if there is none, or none that can be read.
+          TrainerError: if there is none, none that can be read, or if the generator's weights in it
+            are not finite.
         """
-        if not self.checkpoints().restore():
+        checkpoints = self.checkpoints()
+        if not checkpoints.restore():
             raise TrainerError(
                 f"{self.model_dir} holds no checkpoint; train first, or name another run"
             )
+        if not (name := self._not_finite()):
+            return
+        path, last_good = checkpoints.latest, "nor are those before"
+        while checkpoints.restore(at_most=self.step - 1):
+            if not self._not_finite():
+                last_good = (
+                    f"the last good one is step-{self.step}: remove the later ones to use it"
+                )
+                break
+        raise TrainerError(f"{path} holds a {name} that is not finite; {last_good}")
+
+    def _not_finite(self) -> str | None:
+        """The first of the generator's variables, as samples use them, that is not finite."""
+        variables = self.trainer.networks.generator_ema.variables
+        return next((v.path for v in variables if not np.isfinite(v.numpy()).all()), None)
 
     def healthy_checkpoint(self) -> Checkpoints:
         """Makes the checkpoint that a rollback restores; without the event log, which it keeps."""

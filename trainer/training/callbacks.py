@@ -36,15 +36,16 @@ class Evaluation:
 
     def on_schedule(self, step: int, metrics: Metrics) -> None:
         """Evaluates, and hands the doctor the counts of classes."""
-        card = self._evaluate()
+        card = self.evaluate()
         self._run.doctor_state.class_counts = (card.class_counts, card.class_counts_real)
 
     def at_end(self, step: int, metrics: Metrics) -> None:
         """Evaluates where training ends off schedule; the doctor's state depends on none of it."""
         if step % self._run.schedule.evaluate_every:
-            self._evaluate()
+            self.evaluate()
 
-    def _evaluate(self) -> Card:
+    def evaluate(self) -> Card:
+        """Evaluates the current weights, and writes the results."""
         evaluation, samples = compute_evaluation(self._run)
         if self._writer:
             write_evaluation(self._run, self._writer, evaluation, samples)
@@ -72,12 +73,17 @@ class Scalars:
         self._writer.scalars(step, values)
 
 
+def grid_name(step: int) -> str:
+    """The name of a sample grid's file."""
+    return f"step_{step:07d}.png"
+
+
 class Samples:
     """Writes a grid of samples to TensorBoard and to a PNG file.
 
     Args:
       writer: None to draw the samples, in which every process takes part, but write nothing.
-      directory: Directory of the PNG files, step_NNNNNNN.png.
+      directory: Directory of the PNG files.
       sample: Returns images [N, H, W, C] in [-1, 1].
     """
 
@@ -96,7 +102,7 @@ class Samples:
         if self._writer:
             grid = image_grid(denormalise(samples))
             self._writer.image(step, "samples", grid)
-            write_png(f"{self._directory}/step_{step:07d}.png", grid)
+            write_png(f"{self._directory}/{grid_name(step)}", grid)
 
 
 class Progress:

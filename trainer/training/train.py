@@ -7,21 +7,31 @@ import functools
 import signal
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
+from trainer import files
 from trainer.config import gin_reader
 from trainer.config.settings import Plain
 from trainer.distributed import multihost
 from trainer.errors import DivergenceError, TrainerError, first_line
+from trainer.evaluation.card import Card
 from trainer.reporting import hparams, tensorboard
 from trainer.reporting.images import image_grid, write_png
 from trainer.runs import compatibility, lock
 from trainer.runs.checkpoints import Checkpoints
 from trainer.runs.run import Run
 from trainer.training import loop
-from trainer.training.callbacks import Evaluation, Profile, Progress, Samples, Scalars
+from trainer.training.callbacks import (
+    Evaluation,
+    Profile,
+    Progress,
+    Samples,
+    Scalars,
+    grid_name,
+)
 from trainer.training.health import HealthChecks
 from trainer.training.loop import PeriodicCallback
 from trainer.training.stop_signals import StopRequest
@@ -49,24 +59,48 @@ def train(run: Run, *, profile: int = 0) -> int:
     checkpoints = run.checkpoints(doctor=run.doctor_state, doctor_events=run.doctor_events)
     with _failures_explained(run, checkpoints), contextlib.ExitStack() as stack:
         if run.is_chief:
+            files.check_no_link(f"{run.model_dir}/samples")
             tf.io.gfile.makedirs(f"{run.model_dir}/samples")
             stack.enter_context(lock.held(run.model_dir))
             compatibility.check(run.model_dir, run.facts())
         _require_one_config(run.trainer.strategy, run.config_text, profile)
         if checkpoints.restore():
             logging.info("resuming %s at step %d", run.model_dir, run.step)
-        if run.step >= run.num_steps:
+        missing = _missing(run)
+        if run.step >= run.num_steps and not any(missing):
             print(
                 f"{run.model_dir} is trained to step {run.step} already; raise train.num_epochs "
                 "or train.num_steps to train on"
             )
             return 0
         writer = stack.enter_context(_event_writer(run)) if run.is_chief else None
-        return _train(run, checkpoints, writer, profile)
+        return _train(run, checkpoints, writer, profile, missing)
+
+
+class _Missing(NamedTuple):
+    """What was due at the restored step, and is not there: the trainer was killed meanwhile."""
+
+    grid: bool
+    card: bool
+
+
+def _missing(run: Run) -> _Missing:
+    step, every = run.step, run.schedule.sample_every
+    ended = step >= run.num_steps
+    grid = step > 0 and (ended or (every > 0 and step % every == 0))
+    card = Card.load(run.model_dir) if ended and run.schedule.evaluate_every else None
+    return _Missing(
+        grid=grid and not tf.io.gfile.exists(f"{run.model_dir}/samples/{grid_name(step)}"),
+        card=ended and run.schedule.evaluate_every > 0 and (card is None or card.step != step),
+    )
 
 
 def _train(
-    run: Run, checkpoints: Checkpoints, writer: tensorboard.EventWriter | None, profile: int
+    run: Run,
+    checkpoints: Checkpoints,
+    writer: tensorboard.EventWriter | None,
+    profile: int,
+    missing: _Missing,
 ) -> int:
     """Trains from the restored step; only the chief has a `writer`. Returns the exit code."""
     schedule = run.schedule
@@ -79,10 +113,10 @@ def _train(
     samples = Samples(writer, f"{run.model_dir}/samples", sample)
     progress = Progress(throughput, run.step, run.num_steps, shown=run.is_chief)
     trace = Profile(run.model_dir, run.step, profile, traced=run.is_chief)
-    stopwatch = Stopwatch()
-    timed = stopwatch.timed
+    timed = (stopwatch := Stopwatch()).timed
     # In the order of their calls. The doctor reads the evaluation of the same step, and a
     # checkpoint holds the doctor's state, so that a resumed run checks as one that never stopped.
+    # Scalars come before it, since nothing could make them again.
     callbacks = [
         PeriodicCallback(trace, on_steps=trace.on_steps, at_end=False),
         PeriodicCallback(throughput, every_call=True),
@@ -96,11 +130,11 @@ def _train(
             every_steps=run.doctor.every if run.doctor else None,
             at_end=False,
         ),
+        PeriodicCallback(timed("scalars", scalars), every_call=True),
         PeriodicCallback(
             timed("checkpoints", lambda step, metrics: checkpoints.save()),
             every_steps=schedule.checkpoint_every or None,
         ),
-        PeriodicCallback(timed("scalars", scalars), every_call=True),
         PeriodicCallback(timed("samples", samples), every_steps=schedule.sample_every or None),
         PeriodicCallback(timed("progress", progress), every_call=True),
         PeriodicCallback(
@@ -114,6 +148,10 @@ def _train(
         stop.listening(),
         _last_checkpoint_named(checkpoints),
     ):
+        if missing.grid:
+            samples(run.step, {})
+        if missing.card:
+            evaluation.evaluate()
         run_steps = timed("steps", run.trainer.train)
         _run_loop(run, run_steps, callbacks, stop, health)
     logging.info("time: %s", stopwatch)
