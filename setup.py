@@ -21,6 +21,8 @@ setup(
     description="Train GANs on any number of CPUs, GPUs or TPU chips, with the same answer.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -29,7 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FAULTS = ROOT / "tests" / "faults.toml"
 _TIMEOUT = 600  # seconds: a fault that makes a test hang is found too
 _COPIED = ("configs", "docs", "scripts", "tests", "trainer")
-_COPIED_FILES = ("pyproject.toml", "setup.py", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+_COPIED_FILES = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+)
 
 FAULT = flags.DEFINE_string("fault", "", "Only faults whose name contains this.")
 

@@ -55,7 +55,7 @@ def wheel(tmp_path_factory) -> Path:
     """The package's wheel, built from a copy so that the checkout stays as it is."""
     root = Path(__file__).parents[1]
     source = tmp_path_factory.mktemp("source")
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source)
     for name in ("trainer", "configs"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

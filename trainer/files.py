@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from typing import IO
@@ -96,12 +97,17 @@ def write_file(path: str, content: str | bytes) -> None:
 def flush_to_disk(path: str) -> None:
     """Waits until a local file's content, or a directory's list of files, outlives a loss of power.
 
-    A file system that cannot do so is not asked again.
+    On a file system that has no such call, it does nothing.
+
+    Raises:
+      OSError: if the disk fails.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -38,13 +38,13 @@ def _launch(arguments: list[str]) -> int:
     """Returns gcloud's exit code."""
     arguments = command.trainer_arguments(arguments, bucket=True)
     command.require(name=NAME.value, region=REGION.value, image=IMAGE.value)
-    path = Path(tempfile.gettempdir()) / f"{NAME.value}.vertex.json"
-    content = json.dumps(job_spec(arguments), indent=2)
-    command.say(f"{path}:\n{content}")
-    if not command.DRY_RUN.value:
-        path.write_text(content, encoding="utf-8")
     create = ["gcloud", "ai", "custom-jobs", "create", f"--region={REGION.value}"]
-    code = command.run([*create, f"--display-name={NAME.value}", f"--config={path}"])
+    with tempfile.TemporaryDirectory() as directory:  # nobody else can foresee or enter it
+        path = Path(directory) / "job.json"
+        content = json.dumps(job_spec(arguments), indent=2)
+        command.say(f"{path}:\n{content}")
+        path.write_text(content, encoding="utf-8")
+        code = command.run([*create, f"--display-name={NAME.value}", f"--config={path}"])
     if code == 0 and not command.DRY_RUN.value:
         command.say(
             "It is paid for until it ends, or until: gcloud ai custom-jobs cancel JOB "

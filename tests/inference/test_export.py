@@ -135,3 +135,11 @@ def test_noise_within_the_generator_is_refused(tmp_path):
     line = error_line("--mode=export", model_dir)
     assert "the generator drops out when sampling" in line
     assert "which exported formats cannot do" in line
+
+
+def test_a_link_in_the_output_is_replaced_and_what_it_leads_to_is_kept(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "picture.png").touch()
+    (tmp_path / "saved_model").symlink_to(tmp_path / "precious")
+    export._remove(str(tmp_path / "saved_model"))
+    assert [p.name for p in tmp_path.rglob("*")] == ["precious", "picture.png"]

@@ -1,4 +1,4 @@
-"""gin files: found, read strictly, and turned into plain Python..
+"""gin files: found, read strictly, and turned into plain Python.
 
 `load` reads files and bindings, and returns the function that they configure with its arguments
 bound: every `@function` of the config has become that function, or a `functools.partial` of it.

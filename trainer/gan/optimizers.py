@@ -73,8 +73,8 @@ def _as_keras_schedule(value: Value) -> float | _KerasSchedule:
 class ScheduledAdam(keras.optimizers.Adam):
     """Keras's Adam, but beta_2 may be a schedule over the optimizer's own steps.
 
-    What all variables share is computed once in a step, where Keras computes it for each: a fifth
-    of the operations of a step of the tutorial's GAN, which take time to trace.
+    What all variables share is computed once in a step, where Keras computes it for each: that
+    would be an eighth of the operations of a step of the tutorial's GAN, which take time to trace.
 
     The algorithm is Kingma and Ba's algorithm 1, in the order that the end of their section 2
     recommends.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -155,7 +156,9 @@ def _revision() -> str | None:
 
 
 def _remove(path: str) -> None:
-    if tf.io.gfile.isdir(path):
+    if not files.is_remote(path) and os.path.islink(path):
+        os.remove(path)  # and not what it leads to
+    elif tf.io.gfile.isdir(path):
         tf.io.gfile.rmtree(path)
     elif tf.io.gfile.exists(path):
         tf.io.gfile.remove(path)

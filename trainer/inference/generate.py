@@ -142,7 +142,7 @@ def sample_grids(run: Run) -> list[str]:
     """The paths of the sample grids that training wrote, by step."""
     directory = f"{run.model_dir}/samples"
     grids = filter(re.compile(r"step_\d+\.png").fullmatch, files.names(directory))
-    return [f"{directory}/{name}" for name in sorted(grids)]
+    return [f"{directory}/{name}" for name in sorted(grids, key=lambda name: (len(name), name))]
 
 
 def training_animation(grids: Sequence[str], suffix: str) -> bytes:
