@@ -111,6 +111,18 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, dam
     assert "step-2 cannot be read" in caplog.text
 
 
+def test_tensorflows_own_tools_find_the_newest(tmp_path):
+    checkpoints = save_at(tmp_path, [1, 2, 3], keep=2)
+    directory = str(tmp_path / "checkpoints")
+    assert tf.train.latest_checkpoint(directory) == f"{directory}/step-3"
+    listed = tf.train.get_checkpoint_state(directory).all_model_checkpoint_paths
+    assert listed == [f"{directory}/step-2", f"{directory}/step-3"]
+    checkpoints.remove_after(2)
+    assert tf.train.latest_checkpoint(directory) == f"{directory}/step-2"
+    checkpoints.remove_after(0)
+    assert tf.train.latest_checkpoint(directory) is None
+
+
 def test_a_foreign_list_of_checkpoints_is_not_believed(tmp_path):
     """TensorFlow's own list, which its manager believes: it would remove what is named there."""
     save_at(tmp_path / "theirs", [1])
@@ -185,7 +197,7 @@ def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_removed(tmp_path, mo
         return f"{directory}/step-{step}.index", f"{directory}/step-{step}.data-00000-of-00001"
 
     assert calls == [
-        *(("flush", path) for path in (*whole(1), directory, *whole(2), directory)),
+        *(("flush", path) for path in (*whole(1), *[directory] * 2, *whole(2), *[directory] * 2)),
         *(("remove", path) for path in whole(1)),
     ]
 

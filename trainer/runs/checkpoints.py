@@ -69,12 +69,15 @@ class Checkpoints:
             tf.io.gfile.makedirs(self.directory)
             self._checkpoint.write(self._path(step))
             self._flush(step)
-            self._remove(self._steps()[self._keep :])
+            kept, rest = self._steps()[: self._keep], self._steps()[self._keep :]
+            self._list(kept)
+            self._remove(rest)
         self._saved_step = step
 
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, newest first; only the chief may call it."""
         files.check_no_link(self.directory)
+        self._list([saved for saved in self._steps() if saved <= step])
         self._remove([saved for saved in self._steps() if saved > step])
 
     def _flush(self, step: int) -> None:
@@ -83,6 +86,14 @@ class Checkpoints:
         for name in self._files(step):
             files.flush_to_disk(f"{self.directory}/{name}")
         files.flush_to_disk(self.directory)
+
+    def _list(self, steps: Sequence[int]) -> None:
+        """Writes TensorFlow's list of checkpoints for its own tools; the trainer never reads it."""
+        if not steps:
+            return  # TensorFlow takes an empty list for a damaged one
+        lines = [f'model_checkpoint_path: "{_NAME}-{steps[0]}"']
+        lines += [f'all_model_checkpoint_paths: "{_NAME}-{step}"' for step in reversed(steps)]
+        files.write_file(f"{self.directory}/checkpoint", "".join(f"{line}\n" for line in lines))
 
     def _remove(self, steps: Sequence[int]) -> None:
         for step in steps:
