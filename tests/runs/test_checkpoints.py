@@ -123,6 +123,14 @@ def test_tensorflows_own_tools_find_the_newest(tmp_path):
     assert tf.train.latest_checkpoint(directory) is None
 
 
+def test_a_lost_list_of_checkpoints_loses_no_checkpoint(tmp_path):
+    save_at(tmp_path, [9, 10])
+    (tmp_path / "checkpoints" / "checkpoint").write_text("model_checkpoint_path: ")
+    assert restored(tmp_path) == 10
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    assert restored(tmp_path) == 10
+
+
 def test_a_foreign_list_of_checkpoints_is_not_believed(tmp_path):
     """TensorFlow's own list, which its manager believes: it would remove what is named there."""
     save_at(tmp_path / "theirs", [1])
