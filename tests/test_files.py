@@ -64,7 +64,7 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
 
 
 def test_a_reader_sees_a_whole_file_at_any_time(tmp_path):
-    """Of three writers at once, each of which writes another digit."""
+    """Three threads write the same file at once, each with a digit of its own."""
     path = tmp_path / "a.txt"
     path.write_text("0" * 2**20)
     stop = threading.Event()

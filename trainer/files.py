@@ -63,7 +63,7 @@ def read_text(path: str, *, at_most: int = -1) -> str:
 def write_file(path: str, content: str | bytes) -> None:
     """Writes a local or gs:// file atomically: readers see the old file or the whole new one.
 
-    When it returns, a local file outlives a loss of power. A link at `path` is replaced rather than
+    When it returns, a local file survives a power loss. A symbolic link at `path` is replaced, not
     followed. A process that is killed meanwhile may leave a file that ends in ".partial".
 
     Raises:
@@ -95,9 +95,9 @@ def write_file(path: str, content: str | bytes) -> None:
 
 
 def flush_to_disk(path: str) -> None:
-    """Waits until a local file's content, or a directory's list of files, outlives a loss of power.
+    """Flushes a local file, or the entries of a directory, to the disk (fsync).
 
-    On a file system that has no such call, it does nothing.
+    A file system without fsync is left as it is.
 
     Raises:
       OSError: if the disk fails.
@@ -115,7 +115,7 @@ def flush_to_disk(path: str) -> None:
 def names(directory: str) -> list[str]:
     """The names in a local or gs:// directory; none if it does not exist.
 
-    Unlike a glob, it takes every character of the path for itself.
+    Unlike in a glob, `*`, `?`, `[` and `\\` in the path are plain characters.
     """
     import tensorflow as tf
 

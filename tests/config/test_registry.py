@@ -45,7 +45,7 @@ ALLOWED = {
     "models.dcgan": "discriminator generator norm_first_generator upsampling_generator",
     "models.residual": "discriminator generator",
 }
-"""All that a stranger's config may call, with any arguments: nothing that writes or runs."""
+"""Every function and class that the config of a run may name."""
 
 
 def save(directory, text):

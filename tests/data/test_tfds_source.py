@@ -99,6 +99,6 @@ def test_cifar10_of_the_published_format(tmp_path):
         )
 
 
-def test_a_communitys_dataset_is_refused():
-    with pytest.raises(TrainerError, match="'huggingface:a/b' is a community's dataset, which"):
+def test_a_community_dataset_is_refused():
+    with pytest.raises(TrainerError, match="'huggingface:a/b' is a community dataset, which"):
         tfds_source.from_builder(name="huggingface:a/b")

@@ -64,7 +64,7 @@ def from_builder(
     """
     if ":" in name:  # which TFDS would download, and run
         raise TrainerError(
-            f"from_builder.name='{name}' is a community's dataset, which comes with code of its "
+            f"from_builder.name='{name}' is a community dataset, which comes with code of its "
             "own; write a function that loads it, as docs/extending.md does"
         )
     try:

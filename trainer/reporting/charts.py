@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.reporting.images import as_image
+
+if TYPE_CHECKING:  # it takes half a second to import, and few commands draw a chart
+    from matplotlib.figure import Figure
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """x values and y values."""
@@ -71,7 +75,7 @@ def _figure(x_title: str, y_title: str):
     return figure, axes
 
 
-def _svg(figure) -> str:
+def _svg(figure: Figure) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()[file.getvalue().index("<svg") :]

@@ -69,16 +69,17 @@ class Checkpoints:
             tf.io.gfile.makedirs(self.directory)
             self._checkpoint.write(self._path(step))
             self._flush(step)
-            kept, rest = self._steps()[: self._keep], self._steps()[self._keep :]
-            self._list(kept)
-            self._remove(rest)
+            steps = self._steps()
+            self._list(steps[: self._keep])
+            self._remove(steps[self._keep :])
         self._saved_step = step
 
     def remove_after(self, step: int) -> None:
         """Removes the checkpoints of later steps, newest first; only the chief may call it."""
         files.check_no_link(self.directory)
-        self._list([saved for saved in self._steps() if saved <= step])
-        self._remove([saved for saved in self._steps() if saved > step])
+        steps = self._steps()
+        self._list([saved for saved in steps if saved <= step])
+        self._remove([saved for saved in steps if saved > step])
 
     def _flush(self, step: int) -> None:
         if files.is_remote(self.directory):

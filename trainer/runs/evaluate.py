@@ -53,21 +53,15 @@ def write_evaluation(
 ) -> None:
     """Writes an evaluation to model_dir: scalars and text, the card and its page.
 
-    Only the chief may call it. Of two processes, each writes its card with its page.
+    Only the chief may call it. One of two processes waits, so that card and page belong together.
     """
-    with lock.held(run.model_dir, name=_LOCK, wait=True):
-        _write(run, writer, evaluation, samples)
-
-
-def _write(
-    run: Run, writer: tensorboard.EventWriter, evaluation: Evaluation, samples: np.ndarray
-) -> None:
     result = evaluation.card
-    scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
-    writer.scalars(result.step, scalars)
-    writer.text(result.step, "evaluation/card", f"```\n{result.table()}\n```")
-    writer.flush()
-    files.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
-    curves = tensorboard.read_scalars(run.model_dir)
-    page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
-    files.write_file(f"{run.model_dir}/{PAGE_NAME}", page)
+    with lock.held(run.model_dir, name=_LOCK, wait=True):
+        scalars = {f"evaluation/{name}": metric.value for name, metric in result.metrics.items()}
+        writer.scalars(result.step, scalars)
+        writer.text(result.step, "evaluation/card", f"```\n{result.table()}\n```")
+        writer.flush()
+        files.write_file(f"{run.model_dir}/{card.FILE_NAME}", result.to_json())
+        curves = tensorboard.read_scalars(run.model_dir)
+        page = card_page.render(result, run.model_dir, samples, evaluation.closest, curves)
+        files.write_file(f"{run.model_dir}/{PAGE_NAME}", page)

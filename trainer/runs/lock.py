@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from typing import IO
 
 from absl import logging
 
@@ -59,8 +60,8 @@ def held(model_dir: str, *, name: str = FILE_NAME, wait: bool = False) -> Iterat
         yield
 
 
-def _opened(path: str):
-    """Opens a file for reading and writing; a link, which may lead anywhere, is replaced by one."""
+def _opened(path: str) -> IO[str]:
+    """Opens a file for reading and writing. A symbolic link there is replaced, not followed."""
     if os.path.islink(path):
         os.remove(path)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")

@@ -30,7 +30,7 @@ _OF_THE_DISK = (
     *(errno.EACCES, errno.EDQUOT, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC),
     *(errno.ENOTDIR, errno.EPERM, errno.EROFS),
 )
-"""Errors of the operating system that the user's disk or path is the reason of."""
+"""Operating system errors that come from the user's disk or path."""
 _WARNING = logging.converter.absl_to_standard(logging.WARNING)  # type: ignore[attr-defined]
 # TensorFlow and Keras import these where they are installed, for parts that no command uses. That
 # would take a third of the start.

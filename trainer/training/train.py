@@ -87,12 +87,20 @@ class _Missing(NamedTuple):
 def _missing(run: Run) -> _Missing:
     step, every = run.step, run.schedule.sample_every
     ended = step >= run.num_steps
-    grid = step > 0 and (ended or (every > 0 and step % every == 0))
-    card = Card.load(run.model_dir) if ended and run.schedule.evaluate_every else None
+    grid_due = step > 0 and (ended or (every > 0 and step % every == 0))
+    card_due = ended and run.schedule.evaluate_every > 0
+    card = Card.load(run.model_dir) if card_due else None
     return _Missing(
-        grid=grid and not tf.io.gfile.exists(f"{run.model_dir}/samples/{grid_name(step)}"),
-        card=ended and run.schedule.evaluate_every > 0 and (card is None or card.step != step),
+        grid=grid_due and not tf.io.gfile.exists(f"{run.model_dir}/samples/{grid_name(step)}"),
+        card=card_due and (card is None or card.step != step),
     )
+
+
+def _make(missing: _Missing, step: int, samples: Samples, evaluation: Evaluation) -> None:
+    if missing.grid:
+        samples(step, {})
+    if missing.card:
+        evaluation.evaluate()
 
 
 def _train(
@@ -113,7 +121,8 @@ def _train(
     samples = Samples(writer, f"{run.model_dir}/samples", sample)
     progress = Progress(throughput, run.step, run.num_steps, shown=run.is_chief)
     trace = Profile(run.model_dir, run.step, profile, traced=run.is_chief)
-    timed = (stopwatch := Stopwatch()).timed
+    stopwatch = Stopwatch()
+    timed = stopwatch.timed
     # In the order of their calls. The doctor reads the evaluation of the same step, and a
     # checkpoint holds the doctor's state, so that a resumed run checks as one that never stopped.
     # Scalars come before it, since nothing could make them again.
@@ -148,10 +157,7 @@ def _train(
         stop.listening(),
         _last_checkpoint_named(checkpoints),
     ):
-        if missing.grid:
-            samples(run.step, {})
-        if missing.card:
-            evaluation.evaluate()
+        _make(missing, run.step, samples, evaluation)
         run_steps = timed("steps", run.trainer.train)
         _run_loop(run, run_steps, callbacks, stop, health)
     logging.info("time: %s", stopwatch)
